@@ -1,0 +1,118 @@
+"""A whole box office on this machine: the embedded store, two `serve` as two pods, `admin` and `settle`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import sys
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+
+from boxoffice.embedded import Child, EmbeddedStore, Stopped, answers, free_ports
+from boxoffice.settings import Settings
+
+SERVE_PROCESSES = 2
+
+
+class Stack:
+    """Its processes run between `async with` and the end of the block; its data stays in `data_dir`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.store = EmbeddedStore(data_dir / "valkey")
+        self.admin_token = secrets.token_urlsafe(24)
+        first, admin, *others = free_ports(SERVE_PROCESSES + 1, preferred=(8083, 8084))
+        self.serve_ports = [first, *others]
+        self.admin_port = admin
+        self.keys = f"k1:{secrets.token_hex(32)}"
+        self.children: list[Child] = []
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{port}" for port in self.serve_ports]
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://127.0.0.1:{self.admin_port}"
+
+    def settings(self, port: int = 0) -> Settings:
+        """Only good once the store has its port."""
+        return Settings(
+            store_url=self.store.url,
+            ledger_url=f"sqlite+aiosqlite:///{self.ledger_file}",
+            gateway_url=f"sqlite+aiosqlite:///{self.gateway_file}",
+            keys=self.keys,
+            admin_token_sha256=hashlib.sha256(self.admin_token.encode()).hexdigest(),
+            trusted_proxies="127.0.0.1/32",
+            insecure_cookies=True,
+            port=port or self.serve_ports[0],
+            admin_port=self.admin_port,
+        )
+
+    @property
+    def ledger_file(self) -> Path:
+        return self.data_dir.resolve() / "ledger.db"
+
+    @property
+    def gateway_file(self) -> Path:
+        return self.data_dir.resolve() / "gateway.db"
+
+    async def __aenter__(self) -> Stack:
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _start(self) -> None:
+        await self.store.start()
+        await self._run_to_end("migrate")
+        await asyncio.gather(
+            *(self._start_child(f"serve-{port}", "serve", port) for port in self.serve_ports),
+            self._start_child("admin", "admin", self.admin_port),
+        )
+        await self._start_child("settle", "settle", None)
+
+    async def _run_to_end(self, command: str) -> None:
+        child = self._child(command, command, self.settings())
+        await child.start()
+        if await child.wait():
+            raise Stopped(f"boxoffice {command} failed:\n{child.last_lines()}")
+
+    async def _start_child(self, name: str, command: str, port: int | None) -> None:
+        child = self._child(name, command, self.settings(port or 0))
+        self.children.append(child)
+        await child.start((lambda: answers(f"http://127.0.0.1:{port}/livez")) if port else None)
+
+    def _child(self, name: str, command: str, settings: Settings) -> Child:
+        argv = [sys.executable, "-m", "boxoffice", command]
+        return Child(name, argv, self.data_dir / f"{name}.log", environment(settings))
+
+    async def fallen(self) -> Child:
+        """Returns the first process that ends; none should before `stop`."""
+        children = [*self.children, *([self.store.child] if self.store.child else [])]
+        waits = {asyncio.create_task(child.wait()): child for child in children}
+        done, rest = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in rest:
+            task.cancel()
+        return waits[done.pop()]
+
+    async def stop(self) -> None:
+        """Ours first, then the store that they need to end well."""
+        await asyncio.gather(*(child.stop() for child in self.children))
+        await self.store.stop()
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """These settings, and no other BOXOFFICE_* variable, for a child process."""
+    own = {f"BOXOFFICE_{f.name.upper()}": str(getattr(settings, f.name)) for f in fields(settings)}
+    return {name: text for name, text in os.environ.items() if not name.startswith("BOXOFFICE_")} | own
