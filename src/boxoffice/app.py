@@ -1,0 +1,110 @@
+"""The buyers' app: opens the clients, keeps the snapshot fresh, and puts the parts together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from boxoffice import api, openapi, pages
+from boxoffice.context import Context
+from boxoffice.errors import BoxofficeError
+from boxoffice.eventlog import open_log
+from boxoffice.identity import Accounts, Places, address_reader
+from boxoffice.observe import SaleCollector, exposition
+from boxoffice.payments import Relay
+from boxoffice.polling import Polling
+from boxoffice.proof import Proofs
+from boxoffice.settings import Settings
+from boxoffice.snapshot import Board
+from boxoffice.store import Store
+from boxoffice.tokens import KeyRing
+from boxoffice.wire import Json, on_error
+
+STALE_SECONDS = 30.0
+"""A pod whose snapshot is older is not ready; a blip of Redis must not take every pod out at once."""
+
+log = logging.getLogger(__name__)
+
+
+def build_app(settings: Settings) -> Starlette:
+    """The ASGI app of `boxoffice serve`. Raises BadInput at once when a setting is wrong."""
+    keys, places, accounts = KeyRing(settings.keys), Places(settings), Accounts(settings)
+    proofs, address_of = Proofs(keys.secret), address_reader(settings.trusted_proxies)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        store = await Store.open(settings)
+        event_log = await open_log(settings, store)
+        board = Board(store)
+        context = Context(settings, store, event_log, board, keys, places, accounts, proofs, address_of)
+        context.cookie = b"visitor" if settings.insecure_cookies else b"__Host-visitor"
+        app.state.context = context
+        app.state.registry = _registry(board)
+        await board.beat()
+        tasks = [asyncio.create_task(board.run()), asyncio.create_task(Relay(store, event_log, board).run())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
+            await event_log.close()
+            await store.close()
+
+    return _assemble(lifespan)
+
+
+def _assemble(lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]]) -> Starlette:
+    return Starlette(
+        routes=[
+            *api.routes,
+            Route("/livez", _livez, methods=["GET"]),
+            Route("/readyz", _readyz, methods=["GET"]),
+            Route("/metrics", _metrics, methods=["GET"]),
+            Route("/openapi.json", _openapi, methods=["GET"]),
+            *pages.routes(pages.PAGES, "/concerts"),
+        ],
+        middleware=[Middleware(Polling)],
+        exception_handlers={BoxofficeError: on_error, HTTPException: on_error, Exception: on_error},
+        lifespan=lifespan,
+    )
+
+
+def _registry(board: Board) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(SaleCollector(board))
+    return registry
+
+
+async def _livez(request: Request) -> Response:
+    """The event loop turns. Never a dependency: a restart mends none of them."""
+    return Json({"status": "ok"})
+
+
+async def _readyz(request: Request) -> Response:
+    context: Context = request.app.state.context
+    age = time.monotonic() - context.board.last_beat
+    ready = age < STALE_SECONDS and not context.draining
+    why = "draining" if context.draining else f"the last answer of Redis is {age:.1f} s old"
+    return Json({"status": "ok" if ready else "not ready", "detail": why}, 200 if ready else 503)
+
+
+async def _metrics(request: Request) -> Response:
+    return exposition(request.app.state.registry)
+
+
+async def _openapi(request: Request) -> Response:
+    return Json(openapi.DOCUMENT)

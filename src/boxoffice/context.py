@@ -1,0 +1,33 @@
+"""What the handlers of a buyer's pod share; made once, in the app's lifespan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from boxoffice.eventlog import EventLog
+from boxoffice.identity import Accounts, Places
+from boxoffice.line import Polls
+from boxoffice.proof import Proofs
+from boxoffice.settings import Settings
+from boxoffice.snapshot import Board
+from boxoffice.store import Store
+from boxoffice.tokens import KeyRing
+
+
+@dataclass(slots=True)
+class Context:
+    settings: Settings
+    store: Store
+    log: EventLog
+    board: Board
+    keys: KeyRing
+    places: Places
+    accounts: Accounts
+    proofs: Proofs
+    address_of: Callable[[str, str], str]
+    polls: Polls = field(default_factory=Polls)
+    cookie: bytes = b"__Host-visitor"
+    draining: bool = False
+    streams: int = 0
+    """Open order streams of this pod; bounded."""

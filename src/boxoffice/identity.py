@@ -1,0 +1,119 @@
+"""Who a buyer is: an account of the shop (OIDC token) or a visitor cookie; and the address they come from.
+
+An identity becomes a place by a keyed hash, so the line holds nothing personal and joining twice gives the same
+place without a second index.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import json
+import secrets
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jwt
+
+from boxoffice.errors import BadInput, Unauthorized
+from boxoffice.settings import Settings
+
+MAX_VISITOR_CHARS = 64
+_VISITOR_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+_ALGORITHMS = ["EdDSA", "ES256", "RS256"]
+
+
+def new_visitor() -> str:
+    return secrets.token_urlsafe(18)
+
+
+def visitor_of(cookie_header: bytes, name: bytes) -> str | None:
+    """The visitor in a Cookie header; None when there is none, or one that we cannot have set."""
+    for part in cookie_header.split(b";"):
+        key, _, value = part.strip().partition(b"=")
+        if key == name:
+            visitor = value.decode("latin-1")
+            return visitor if 16 <= len(visitor) <= MAX_VISITOR_CHARS and _VISITOR_CHARS.issuperset(visitor) else None
+    return None
+
+
+class Places:
+    """Identity to place: 16 bytes of HMAC-SHA256, another one in every sale."""
+
+    def __init__(self, settings: Settings) -> None:
+        try:
+            self._key = bytes.fromhex(settings.place_key)
+        except ValueError:
+            self._key = b""
+        if len(self._key) < 32:
+            raise BadInput("BOXOFFICE_PLACE_KEY must be 32 bytes (64 hex digits) or more")
+
+    def place(self, sale_uid: bytes, kind: bytes, identity: str) -> bytes:
+        body = b"".join(bytes((len(f) >> 8, len(f) & 255)) + f for f in (sale_uid, kind, identity.encode()))
+        return hmac.digest(self._key, body, "sha256")[:16]
+
+
+class Accounts:
+    """Reads the shop's OIDC tokens with the public keys of its provider (a mounted JWKS file)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._issuer, self._audience = settings.oidc_issuer, settings.oidc_audience
+        self._keys: dict[str, Any] = {}
+        if settings.oidc_jwks_file:
+            if not (self._issuer and self._audience):
+                raise BadInput("BOXOFFICE_OIDC_JWKS_FILE needs BOXOFFICE_OIDC_ISSUER and BOXOFFICE_OIDC_AUDIENCE")
+            keys = jwt.PyJWKSet.from_dict(json.loads(Path(settings.oidc_jwks_file).read_text())).keys
+            self._keys = {key.key_id or "": key for key in keys}
+
+    def account(self, token: str) -> str:
+        """The subject of a valid token. Raises Unauthorized."""
+        try:
+            key = self._keys[jwt.get_unverified_header(token).get("kid", "")]
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=_ALGORITHMS,
+                audience=self._audience,
+                issuer=self._issuer,
+                options={"require": ["exp", "sub", "aud", "iss"]},
+            )
+        except (jwt.InvalidTokenError, KeyError, ValueError):
+            raise Unauthorized("the account token is not valid; sign in again", code="bad_account") from None
+        return str(claims["sub"])[:255]
+
+
+def address_reader(trusted: str) -> Callable[[str, str], str]:
+    """A function (peer, X-Forwarded-For) -> the address that limits count: IPv4 /32, IPv6 /64.
+
+    Only what configured proxies say is believed: the right-most address in the chain that is none of them.
+    """
+    networks = [ipaddress.ip_network(part.strip()) for part in trusted.split(",") if part.strip()]
+
+    def is_proxy(address: str) -> bool:
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(ip in network for network in networks)
+
+    @lru_cache(maxsize=8192)
+    def read(peer: str, forwarded: str) -> str:
+        chain = [peer, *reversed([part.strip() for part in forwarded.split(",") if part.strip()])]
+        address = next((hop for hop in chain if not is_proxy(hop)), chain[-1])
+        return _bucket(address) or _bucket(peer) or "unknown"
+
+    return read
+
+
+def _bucket(address: str) -> str | None:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped:
+            return str(ip.ipv4_mapped)
+        return str(ipaddress.ip_network((ip, 64), strict=False).network_address)
+    return str(ip)

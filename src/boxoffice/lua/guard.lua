@@ -1,0 +1,209 @@
+-- Stands in front of every script. KEYS[1] is the sale's record '{instance:sale}:sale'; every other key of the
+-- sale shares its hash tag and is derived from it. ARGV[1] is the run_id of the server that the caller's
+-- connection leads to. NOW is this server's clock, in ms: the only clock that decides.
+local SALE = KEYS[1]
+local P = string.sub(SALE, 1, -5)
+local time = redis.call('TIME')
+local NOW = time[1] * 1000 + math.floor(time[2] / 1000)
+local FREE, HELD, PAYING, SOLD = 0, 1, 2, 3
+local COUNTER = { [0] = 'free', [1] = 'held', [2] = 'paying', [3] = 'sold' }
+local STRICTNESS = { Open = 0, Hold = 1, Drain = 2, Closed = 3 }
+
+local function get(...)
+  return redis.call('HMGET', SALE, ...)
+end
+
+local function number(name)
+  return tonumber(redis.call('HGET', SALE, name)) or 0
+end
+
+local function add(name, by)
+  return redis.call('HINCRBY', SALE, name, by)
+end
+
+-- nil, or the reply that ends a script on a server that does not know this sale (any more).
+local function stranger()
+  local run_id = redis.call('HGET', SALE, 'run_id')
+  if not run_id then return { 'missing' } end
+  if run_id ~= ARGV[1] then return { 'recovering' } end
+  return nil
+end
+
+-- The stricter of what the resource says and what an override says, as long as the override lasts.
+local function policy()
+  local v = get('policy', 'override', 'override_until')
+  local over = v[2]
+  if over and over ~= '' and (v[3] == '0' or tonumber(v[3]) > NOW) then
+    if STRICTNESS[over] > STRICTNESS[v[1]] then return over end
+  end
+  return v[1]
+end
+
+-- scheduled | prequeue | open | closed. Epoch 2 begins when the sale opens.
+local function phase()
+  local v = get('epoch', 'prequeue_ms', 'closes_ms')
+  if policy() == 'Closed' or NOW >= tonumber(v[3]) then return 'closed' end
+  if v[1] ~= '1' then return 'open' end
+  if NOW < tonumber(v[2]) then return 'scheduled' end
+  return 'prequeue'
+end
+
+-- GCRA: `burst` at once, then `per_minute`. Returns allowed, how many are left, ms until one more is allowed.
+local function limited(name, per_minute, burst)
+  local key = P .. 'limit:' .. name
+  local step = 60000 / per_minute
+  local tat = math.max(tonumber(redis.call('GET', key)) or NOW, NOW)
+  local after = tat + step
+  if after - NOW > step * burst then
+    return true, 0, math.ceil(after - NOW - step * burst)
+  end
+  redis.call('SET', key, after, 'PX', math.ceil(after - NOW))
+  return false, math.floor((step * burst - (after - NOW)) / step), 0
+end
+
+local function active()
+  return redis.call('ZCARD', P .. 'sessions') + redis.call('SCARD', P .. 'overstay')
+end
+
+-- What A* is now: the number of buyers that should be inside.
+local function target()
+  local v = get('mode', 'target', 'max_active')
+  if v[1] == 'Manual' then return tonumber(v[3]) end
+  return tonumber(v[2])
+end
+
+local function start_session(place, sid, n, until_ms)
+  redis.call('HSET', P .. 'session', place, sid .. ':' .. n)
+  redis.call('ZADD', P .. 'sessions', until_ms, place)
+  redis.call('SREM', P .. 'overstay', place)
+end
+
+-- A buyer who still has an unsettled order stays counted as inside until it is settled.
+local function end_session(place)
+  if redis.call('ZREM', P .. 'sessions', place) == 0 then return end
+  redis.call('HDEL', P .. 'session', place)
+  add('ended', 1)
+  if redis.call('HEXISTS', P .. 'busy', place) == 1 then
+    redis.call('SADD', P .. 'overstay', place)
+  else
+    add('departed', 1)
+  end
+end
+
+-- nil when this admission is the live one of its place; else why not. An admission from before Redis lost its
+-- memory puts its own session back.
+local function refused_entry(place, sid, issued_ms, until_ms, n)
+  local have = redis.call('HGET', P .. 'session', place)
+  local have_sid = have and tonumber(string.match(have, '^%d+')) or 0
+  if have_sid == sid then
+    local score = redis.call('ZSCORE', P .. 'sessions', place)
+    if score and tonumber(score) > NOW then return nil end
+    return 'not_admitted'
+  end
+  if have_sid > sid then return 'superseded' end
+  if issued_ms < number('recovered_ms') and until_ms > NOW then
+    start_session(place, sid, n, until_ms)
+    return nil
+  end
+  return 'not_admitted'
+end
+
+local function seat_states(seats)
+  local ops = {}
+  for _, seat in ipairs(seats) do
+    ops[#ops + 1] = 'GET'
+    ops[#ops + 1] = 'u2'
+    ops[#ops + 1] = '#' .. seat
+  end
+  return redis.call('BITFIELD', P .. 'map', unpack(ops))
+end
+
+-- Moves seats to a state; `owner` is 'h<hold>' or 'o<order>', nil for free. Counts every change.
+local function set_seats(seats, state, owner)
+  local old = seat_states(seats)
+  local ops, moved = {}, 0
+  for i, seat in ipairs(seats) do
+    ops[#ops + 1] = 'SET'
+    ops[#ops + 1] = 'u2'
+    ops[#ops + 1] = '#' .. seat
+    ops[#ops + 1] = state
+    if old[i] ~= state then
+      add(COUNTER[old[i]], -1)
+      moved = moved + 1
+    end
+    if owner then
+      redis.call('HSET', P .. 'owner', seat, owner)
+    else
+      redis.call('HDEL', P .. 'owner', seat)
+    end
+  end
+  redis.call('BITFIELD', P .. 'map', unpack(ops))
+  if moved > 0 then
+    add(COUNTER[state], moved)
+    add('map_v', 1)
+  end
+end
+
+local function read_hold(id)
+  local packed = redis.call('HGET', P .. 'holds', id)
+  return packed and cmsgpack.unpack(packed) or nil
+end
+
+local function write_hold(id, hold)
+  redis.call('HSET', P .. 'holds', id, cmsgpack.pack(hold))
+end
+
+-- A place's live holds, by id, as a comma list; few, because seats a buyer are capped.
+local function remember_hold(place, id)
+  local mine = redis.call('HGET', P .. 'mine', place)
+  redis.call('HSET', P .. 'mine', place, mine and (mine .. ',' .. id) or id)
+end
+
+local function holds_of(place)
+  local ids = {}
+  for id in string.gmatch(redis.call('HGET', P .. 'mine', place) or '', '%d+') do
+    ids[#ids + 1] = id
+  end
+  return ids
+end
+
+local function count_seats(place, by)
+  if redis.call('HINCRBY', P .. 'count', place, by) <= 0 then
+    redis.call('HDEL', P .. 'count', place)
+  end
+end
+
+-- Ends a hold's record. The seats are the caller's business.
+local function forget_hold(id, hold)
+  redis.call('HDEL', P .. 'holds', id)
+  redis.call('ZREM', P .. 'hold_until', id)
+  local rest = {}
+  for _, other in ipairs(holds_of(hold.place)) do
+    if other ~= id then rest[#rest + 1] = other end
+  end
+  if #rest == 0 then
+    redis.call('HDEL', P .. 'mine', hold.place)
+  else
+    redis.call('HSET', P .. 'mine', hold.place, table.concat(rest, ','))
+  end
+end
+
+-- Gives the seats of a hold back to everybody.
+local function free_hold(id, hold)
+  set_seats(hold.seats, FREE, nil)
+  count_seats(hold.place, -#hold.seats)
+  forget_hold(id, hold)
+end
+
+local function busy(place, by)
+  if redis.call('HINCRBY', P .. 'busy', place, by) <= 0 then
+    redis.call('HDEL', P .. 'busy', place)
+    if redis.call('SREM', P .. 'overstay', place) == 1 then add('departed', 1) end
+  end
+end
+
+local function split(list)
+  local out = {}
+  for item in string.gmatch(list, '[^,]+') do out[#out + 1] = tonumber(item) end
+  return out
+end

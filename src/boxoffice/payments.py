@@ -1,0 +1,257 @@
+"""pay: a hold becomes an order, recorded in Redis, published to the log, answered at once.
+
+Nothing about an order is random: its id is a hash of the sale, the buyer and the buyer's Idempotency-Key, so a
+repeat is the same order to Redis, log, ledger and gateway, whatever was lost in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from boxoffice import events, failpoint
+from boxoffice.admission import entry_args, refused_entry
+from boxoffice.errors import (
+    BoxofficeError,
+    Conflict,
+    LogUnavailable,
+    NotFound,
+    TooMany,
+    Unavailable,
+    Unprocessable,
+)
+from boxoffice.eventlog import EventLog
+from boxoffice.holds import price
+from boxoffice.snapshot import Board, View
+from boxoffice.store import Store
+from boxoffice.tokens import Admission
+
+LEASE_MS = 5000
+RELAY_SECONDS = 1.0
+RELAY_BATCH = 50
+FINAL = frozenset(("paid", "declined", "refused", "refunded"))
+
+log = logging.getLogger(__name__)
+
+
+class OrderRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    hold: str
+    payment_method: str
+
+
+class Order(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What a buyer sees of an order. Amounts in minor units."""
+
+    id: str
+    state: str
+    seats: list[str]
+    amount_minor: int
+    currency: str
+    placed_at: str
+    reason: str | None = None
+    hold: str | None = None
+    """The hold that can be paid again, with another card, after a decline."""
+    hold_expires_at: str | None = None
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """What the ledger decided about an order, to be told to Redis. `seats` and `sold` are indices."""
+
+    sale: str
+    order: str
+    outcome: Literal["paid", "declined", "refused", "unresolved", "refunded"]
+    reason: str
+    buyer: str
+    seats: list[int]
+    sold: list[int]
+    amount_minor: int
+    currency: str
+    placed_ms: int
+    hold: int
+    fence: int
+    method: str
+
+
+def order_id(sale_uid: bytes, place: bytes, key: str) -> str:
+    """Order id = event id = charge id: the first 128 bits of SHA-256 over length-prefixed fields, as hex."""
+    body = b"".join(len(field).to_bytes(2, "big") + field for field in (sale_uid, place, key.encode()))
+    return hashlib.sha256(body).hexdigest()[:32]
+
+
+async def place_order(
+    store: Store, event_log: EventLog, view: View, admission: Admission, key: str, request: OrderRequest
+) -> tuple[Order, bool]:
+    """Returns the order and whether this was a replay. Raises Conflict, Unprocessable, Forbidden, Unavailable."""
+    order = order_id(view.uid, admission.place, key)
+    fingerprint = hashlib.sha256(msgspec.json.encode(request)).hexdigest()[:32]
+    method, currency = request.payment_method, view.spec.currency
+    reply = await store.call(
+        "pay", view.name, *entry_args(admission), order, request.hold, fingerprint, method, LEASE_MS, currency
+    )
+    failpoint.reached("pay.recorded")
+    if reply[0] == b"same":
+        return await read_order(store, view, admission.place, order), True
+    if reply[0] not in (b"new", b"again"):
+        raise _refused(reply)
+    _, placed_ms, seats = reply
+    event = _event(view, order, admission.place.hex(), int(request.hold), seats, method, placed_ms)
+    state = await _publish(store, event_log, view.name, event)
+    placed_at = _rfc3339(placed_ms)
+    answer = Order(order, state, event.names, event.amount_minor, currency, placed_at)
+    return answer, reply[0] == b"again"
+
+
+def _event(
+    view: View, order: str, buyer: str, hold: int, seats: list[int], method: str, placed_ms: int
+) -> events.OrderPlaced:
+    return events.OrderPlaced(
+        order=order,
+        sale=view.name,
+        sale_uid=view.uid.hex(),
+        buyer=buyer,
+        hold=hold,
+        fence=hold,
+        seats=seats,
+        names=[view.seating.name(seat) for seat in seats],
+        amount_minor=price(view, seats),
+        currency=view.spec.currency,
+        method=method,
+        placed_ms=placed_ms,
+    )
+
+
+async def _publish(store: Store, event_log: EventLog, sale: str, event: events.OrderPlaced) -> str:
+    """`accepted` once the log has it; `pending` when only Redis has it, as safe as Redis can make it."""
+    try:
+        position = await event_log.publish(bytes.fromhex(event.order), events.encode(event))
+    except LogUnavailable:
+        await _make_safe(store)
+        await store.call("unpublished", sale, event.order)
+        return "pending"
+    failpoint.reached("pay.published")
+    try:
+        reply = await store.call("published", sale, event.order, position.partition, position.offset)
+    except Unavailable:
+        return "accepted"  # it is in the log; the relay may publish it twice, which ends at the order's id
+    failpoint.reached("pay.marked")
+    return "accepted" if reply[0] != b"ok" else reply[1].decode()
+
+
+async def _make_safe(store: Store) -> None:
+    """Raises Unavailable when Redis cannot say that the order is on a replica or on disk."""
+    try:
+        async with asyncio.timeout(2.0):
+            if await store.replicas():
+                safe = await store.redis.execute_command("WAIT", 1, 1000) >= 1
+            else:
+                safe = (await store.redis.execute_command("WAITAOF", 1, 0, 1000))[0] >= 1
+    except Exception as error:
+        raise Unavailable("your payment could not be recorded safely; send it again with the same key") from error
+    if not safe:
+        raise Unavailable("your payment could not be recorded safely; send it again with the same key")
+
+
+def _refused(reply: list[Any]) -> BoxofficeError:
+    if error := refused_entry(reply[0]):
+        return error
+    match reply[0]:
+        case b"busy":
+            wait = max(1, -(-reply[1] // 1000))
+            return Conflict("this very payment is being sent", code="publishing", retry_after=wait)
+        case b"mismatch":
+            return Unprocessable("this Idempotency-Key was used for another payment", code="idempotency_mismatch")
+        case b"gone":
+            return Conflict("this hold has run out, or is not yours", code="hold_gone")
+        case b"limited":
+            return TooMany("too many payments in a short time", retry_after=max(1, -(-reply[1] // 1000)))
+    raise AssertionError(reply[0])
+
+
+_FIELDS = ("state", "place", "seats", "currency", "placed_ms", "reason", "hold", "hold_until_ms")
+
+
+async def read_order(store: Store, view: View, place: bytes, order: str) -> Order:
+    """The buyer's own order. Raises NotFound for anybody else's."""
+    flat = await store.execute("HMGET", store.key(view.name, f"order:{order}"), *_FIELDS)
+    fields = dict(zip(_FIELDS, flat, strict=True))
+    if fields["state"] is None or fields["place"] != place:
+        raise NotFound("you have no such order", code="unknown_order")
+    return _order(view, order, fields)
+
+
+async def list_orders(store: Store, view: View, place: bytes) -> list[Order]:
+    ids = await store.execute("LRANGE", store.key_bytes(view.name, b"orders:" + place), 0, 99)
+    return list(await asyncio.gather(*(read_order(store, view, place, i.decode()) for i in ids)))
+
+
+def _order(view: View, order: str, fields: dict[str, bytes]) -> Order:
+    seats = [int(seat) for seat in fields["seats"].split(b",")]
+    state = fields["state"].decode()
+    until_ms = int(fields["hold_until_ms"] or 0)
+    again = state == "declined" and until_ms > view.now_ms()
+    return Order(
+        order,
+        state,
+        [view.seating.name(seat) for seat in seats],
+        price(view, seats),
+        fields["currency"].decode(),
+        _rfc3339(int(fields["placed_ms"])),
+        (fields["reason"] or b"").decode() or None,
+        fields["hold"].decode() if again else None,
+        _rfc3339(until_ms) if again else None,
+    )
+
+
+def _rfc3339(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+async def apply_effects(store: Store, effects: Sequence[Effect]) -> None:
+    """Tells Redis what the ledger decided; repeats are harmless. Raises Recovering, StoreUnavailable."""
+    results = await asyncio.gather(*(_apply(store, effect) for effect in effects), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _apply(store: Store, e: Effect) -> None:
+    seats, sold = ",".join(map(str, e.seats)), ",".join(map(str, e.sold))
+    try:
+        await store.call(
+            "effect", e.sale, e.order, e.outcome, e.reason, bytes.fromhex(e.buyer), e.hold, seats, sold,
+            e.placed_ms, e.method, e.currency,
+        )  # fmt: skip
+    except NotFound:
+        log.info("order %s: its sale %s is no longer in Redis", e.order, e.sale)
+
+
+class Relay:
+    """Publishes what a pod recorded and did not live to publish. One in every pod; leases keep them apart."""
+
+    def __init__(self, store: Store, event_log: EventLog, board: Board) -> None:
+        self._store, self._log, self._board = store, event_log, board
+
+    async def run(self) -> None:
+        while True:
+            for view in [v for v in self._board.views.values() if v.ready]:
+                try:
+                    await self._sweep(view)
+                except BoxofficeError as error:
+                    log.debug("relay of %s: %s", view.name, error)
+                except Exception:
+                    log.exception("relay of %s", view.name)
+            await asyncio.sleep(RELAY_SECONDS)
+
+    async def _sweep(self, view: View) -> None:
+        flat = (await self._store.call("relay", view.name, RELAY_BATCH, LEASE_MS))[1]
+        for i in range(0, len(flat), 7):
+            order, placed_ms, place, hold, seats, method, _ = flat[i : i + 7]
+            indices = [int(seat) for seat in seats.split(b",")]
+            event = _event(view, order.decode(), place.hex(), int(hold), indices, method.decode(), int(placed_ms))
+            await _publish(self._store, self._log, view.name, event)

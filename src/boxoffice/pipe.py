@@ -1,0 +1,142 @@
+"""One connection to Redis that many requests share.
+
+Commands issued in the same turn of the event loop leave in one write; replies come back in the order of the
+commands. A caller that is cancelled, or whose deadline passes, leaves its slot in the queue behind, so the
+connection never loses step and is never thrown away for it. redis-py hands one connection to one command at a
+time, which costs several times as much per call and a connection per cancelled request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import parse_url
+
+from boxoffice.errors import StoreUnavailable
+
+MAX_PENDING = 20_000
+SWEEP_SECONDS = 0.05
+
+
+class Pipe(asyncio.Protocol):
+    """Use `connect`, then `send`. `closed` is set once the connection is gone; a Pipe is never reopened."""
+
+    def __init__(self, deadline_seconds: float) -> None:
+        self.closed = asyncio.Event()
+        self.run_id = b""
+        self._deadline = deadline_seconds
+        self._reader = hiredis.Reader(replyError=_reply_error)
+        self._pending: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._out: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    @classmethod
+    async def connect(cls, url: str, deadline_seconds: float) -> Pipe:
+        """Opens the connection, signs in, and reads the server's run_id. Raises StoreUnavailable."""
+        where: dict[str, Any] = dict(parse_url(url))
+        tls = ssl.create_default_context() if url.startswith("rediss:") else None
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                if path := where.get("path"):
+                    _, pipe = await loop.create_unix_connection(lambda: cls(deadline_seconds), path)
+                else:
+                    host, port = where.get("host", "localhost"), where.get("port", 6379)
+                    _, pipe = await loop.create_connection(lambda: cls(deadline_seconds), host, port, ssl=tls)
+                await pipe._sign_in(where)
+        except (OSError, TimeoutError) as error:
+            raise StoreUnavailable(f"Redis is out of reach: {error or 'no answer'}") from None
+        return pipe
+
+    async def _sign_in(self, where: dict[str, Any]) -> None:
+        if password := where.get("password"):
+            user = where.get("username")
+            await self.send(*(("AUTH", user, password) if user else ("AUTH", password)))
+        if database := where.get("db"):
+            await self.send("SELECT", str(database))
+        info: bytes = await self.send("INFO", "server")
+        fields = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
+        self.run_id = fields[b"run_id"]
+
+    def send(self, *command: str | bytes | int | float) -> asyncio.Future[Any]:
+        """Queues one command. The future gives the reply, or raises redis.ResponseError or StoreUnavailable."""
+        future = self._loop.create_future()
+        if self.closed.is_set():
+            future.set_exception(StoreUnavailable("the connection to Redis is gone"))
+        elif len(self._pending) >= MAX_PENDING:
+            future.set_exception(StoreUnavailable("too many calls wait for Redis", retry_after=5))
+        else:
+            self._enqueue(hiredis.pack_command(command), future)
+        return future
+
+    def _enqueue(self, packed: bytes, future: asyncio.Future[Any]) -> None:
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(packed)
+        self._pending.append((future, self._loop.time() + self._deadline))
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _flush(self) -> None:
+        if self._transport is not None and not self.closed.is_set():
+            self._transport.write(b"".join(self._out))
+        self._out.clear()
+
+    def _sweep(self) -> None:
+        """Ends the wait of callers whose deadline has passed; their slots stay to absorb the reply."""
+        self._sweeper = None
+        now = self._loop.time()
+        for future, deadline in self._pending:
+            if deadline > now:
+                break
+            if not future.done():
+                future.set_exception(StoreUnavailable("Redis did not answer in time"))
+        if self._pending:
+            late = now - self._pending[0][1]
+            if late > self._deadline and self._transport is not None:
+                self._transport.abort()  # a server that is silent for twice the deadline: connect anew
+                return
+            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not False:
+            future, _ = self._pending.popleft()
+            if future.done():
+                continue
+            if isinstance(reply, ReplyError):
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.closed.set()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for future, _ in self._pending:
+            if not future.done():
+                future.set_exception(StoreUnavailable("the connection to Redis broke; outcome unknown"))
+        self._pending.clear()
+
+    async def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+            await self.closed.wait()
+
+
+class ReplyError(Exception):
+    """Redis refused a command; the text is Redis' own."""
+
+
+def _reply_error(text: str) -> ReplyError:
+    return ReplyError(text)
