@@ -1,0 +1,95 @@
+"""The event log: accepted orders on their way to the ledger, in order within a partition.
+
+Two engines fit these Protocols: Redis Streams (`streams.py`, the embedded default) and Kafka. A record is
+never changed, an offset never given twice; a log that was wiped or made anew has another id, so that a position
+kept in the ledger is never used on a log it does not belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from boxoffice.settings import Settings
+from boxoffice.store import Store
+
+
+class Position(NamedTuple):
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    timestamp_ms: int
+    """When the log took it, by the log's own clock."""
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+Assigned = Callable[[str, Sequence[int]], None]
+"""Called with the log's id and the partitions that are now ours. It must return at once and not fail."""
+
+Revoked = Callable[[Sequence[int]], Awaitable[None]]
+"""Called with partitions that we lose; the next owner waits until it returns, so finish the batch in hand."""
+
+
+class Consumer(Protocol):
+    """A member of the group that shares the partitions. Nothing is read from a partition before `seek`."""
+
+    async def start(self, on_assigned: Assigned, on_revoked: Revoked) -> None: ...
+
+    def seek(self, partition: int, offset: int) -> None:
+        """The next record to fetch. The log keeps no position of its own: the ledger does."""
+
+    async def fetch(self, partition: int, limit: int, wait_seconds: float) -> list[Record]:
+        """The next records of one partition, none when nothing came in time. Raises LogUnavailable.
+
+        Partitions are fetched independently and concurrently; one that is not fetched is paused.
+        Offsets rise but may have gaps.
+        """
+
+    async def commit(self, partition: int, offset: int) -> None:
+        """Tells the log that everything below `offset` is settled: shows the lag, allows trimming."""
+
+    async def close(self) -> None:
+        """Revokes what is ours and leaves, so that others take over at once."""
+
+
+class EventLog(Protocol):
+    @property
+    def topic(self) -> str: ...
+
+    @property
+    def partitions(self) -> int: ...
+
+    async def log_id(self) -> str:
+        """At most 64 characters, another one when the log was made anew. Raises LogUnavailable."""
+
+    async def publish(self, key: bytes, value: bytes) -> Position:
+        """Returns when the record is as safe as this log makes it, or raises LogUnavailable within
+        `publish_seconds`; the record may then still be in the log, so repeat it with the same key."""
+
+    async def begins(self) -> list[int]:
+        """The first offset still kept, by partition."""
+
+    async def ends(self) -> list[int]:
+        """One past the last offset, by partition."""
+
+    def scan(self, partition: int, start: int, stop: int) -> AsyncIterator[list[Record]]:
+        """The records kept in [start, stop), in chunks; for the audit and the recovery."""
+
+    def consumer(self) -> Consumer: ...
+
+    async def close(self) -> None: ...
+
+
+async def open_log(settings: Settings, store: Store) -> EventLog:
+    """Raises LogUnavailable."""
+    from boxoffice.streams import StreamsLog
+
+    return await StreamsLog.open(settings, store)

@@ -1,0 +1,343 @@
+"""The ledger: every sale written down exactly once, and the position up to which that is done.
+
+A batch is one transaction: the position moves from where this consumer left it, under its own fence, together
+with all that the records became. A second consumer of the partition, a repeat and a crash all end there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from boxoffice.salerecords import SaleRecords
+from boxoffice.settings import Settings
+from boxoffice.tables import dead_letters, orders, positions, tickets
+
+CHUNK = 500
+
+State = Literal["paid", "declined", "refused", "refunded", "unresolved"]
+
+
+class Fenced(Exception):
+    """Another consumer has this partition now; nothing of the batch was written."""
+
+
+class SeatTaken(Exception):
+    """A seat or an order of the batch was written by someone else meanwhile; nothing of it was written."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A consumer's turn on a partition: [applied, next) is settled, but may not have reached Redis."""
+
+    topic: str
+    log_id: str
+    partition: int
+    fence: int
+    next: int
+    applied: int
+
+
+class SettledOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of `orders`. Amounts in minor units, times in Unix milliseconds."""
+
+    id: str
+    sale_uid: str
+    sale: str
+    buyer: str
+    hold: int
+    fence: int
+    seats: list[int]
+    names: list[str]
+    amount_minor: int
+    currency: str
+    method: str
+    state: State
+    placed_ms: int
+    settled_ms: int
+    log_id: str
+    log_partition: int
+    log_offset: int
+    reason: str = ""
+    charge_id: str = ""
+    charge_minor: int = 0
+    attempts: int = 1
+    refunded_ms: int | None = None
+    due_ms: int | None = None
+    who: str = ""
+    why: str = ""
+
+
+class TicketRow(msgspec.Struct, frozen=True):
+    order_id: str
+    item: int
+    sale_uid: str
+    seat: int | None
+    seat_name: str
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that cannot be an order, on its way to the dead letters."""
+
+    log_offset: int
+    record_key: bytes
+    payload: bytes
+    payload_digest: str
+    error: str
+    attempts: int
+    first_seen_ms: int
+
+
+class Ledger(SaleRecords):
+    async def claim_partition(self, topic: str, log_id: str, partition: int, start: int) -> Claim:
+        """Raises the fence; whoever had the partition before is fenced off. `start` is for a new position."""
+        where = _position(topic, log_id, partition)
+        while True:
+            try:
+                async with self.writing() as connection:
+                    raised = await connection.execute(
+                        sa.update(positions).where(*where).values(fence=positions.c.fence + 1)
+                    )
+                    if not raised.rowcount:
+                        await connection.execute(
+                            sa.insert(positions), [_first_position(topic, log_id, partition, start)]
+                        )
+                    row = (await connection.execute(sa.select(positions).where(*where))).one()
+            except IntegrityError:
+                continue  # another consumer made the row first: raise its fence
+            return Claim(
+                topic=topic,
+                log_id=log_id,
+                partition=partition,
+                fence=row.fence,
+                next=row.next_offset,
+                applied=row.applied,
+            )
+
+    async def positions(self, topic: str, log_id: str) -> dict[int, tuple[int, int]]:
+        """(next, applied) of each partition of this log that was ever claimed."""
+        statement = sa.select(positions).where(positions.c.topic == topic, positions.c.log_id == log_id)
+        async with self.reading() as connection:
+            rows = (await connection.execute(statement)).all()
+        return {row.log_partition: (row.next_offset, row.applied) for row in rows}
+
+    async def record_batch(
+        self, claim: Claim, to: int, applied: int, batch: Sequence[SettledOrder], letters: Sequence[Letter]
+    ) -> Claim:
+        """Writes a batch and moves the position to `to`, or nothing. Raises Fenced, SeatTaken."""
+        try:
+            async with self.writing() as connection:
+                await _move(connection, claim, to, applied)
+                await _add(connection, orders, [_order_row(order) for order in batch])
+                await _add(connection, tickets, [t for order in batch for t in _ticket_rows(order)])
+                await _add(connection, dead_letters, [_letter_row(claim, letter) for letter in letters])
+        except IntegrityError as error:
+            raise SeatTaken(str(error.orig)) from error
+        return msgspec.structs.replace(claim, next=to, applied=applied)
+
+    async def move_applied(self, claim: Claim, applied: int) -> Claim:
+        """Raises Fenced."""
+        async with self.writing() as connection:
+            await _move(connection, claim, claim.next, applied)
+        return msgspec.structs.replace(claim, applied=applied)
+
+    async def known_orders(self, ids: Collection[str]) -> set[str]:
+        async with self.reading() as connection:
+            found = await connection.execute(sa.select(orders.c.id).where(orders.c.id.in_(ids)))
+            return set(found.scalars())
+
+    async def sold_seats(self, wanted: Iterable[tuple[str, Iterable[int]]]) -> dict[tuple[str, int], str]:
+        """Of the (sale uid, seats) wanted, those with a live ticket, each with the order that has it."""
+        by_sale: dict[str, set[int]] = {}
+        for sale_uid, seats in wanted:
+            by_sale.setdefault(sale_uid, set()).update(seats)
+        if not by_sale:
+            return {}
+        any_of = (
+            sa.and_(tickets.c.sale_uid == sale_uid, tickets.c.seat.in_(sorted(seats)))
+            for sale_uid, seats in by_sale.items()
+        )
+        statement = sa.select(tickets.c.sale_uid, tickets.c.seat, tickets.c.order_id).where(sa.or_(*any_of))
+        async with self.reading() as connection:
+            return {(row.sale_uid, row.seat): row.order_id for row in await connection.execute(statement)}
+
+    async def order(self, order_id: str) -> SettledOrder | None:
+        async with self.reading() as connection:
+            row = (await connection.execute(sa.select(orders).where(orders.c.id == order_id))).first()
+        return None if row is None else _order(row)
+
+    async def orders_of(
+        self, sale_uid: str, states: Sequence[State] = ()
+    ) -> AsyncIterator[list[SettledOrder]]:
+        """In chunks, by id."""
+        statement = sa.select(orders).where(orders.c.sale_uid == sale_uid).order_by(orders.c.id)
+        if states:
+            statement = statement.where(orders.c.state.in_(states))
+        last = ""
+        while chunk := await self._orders(statement.where(orders.c.id > last)):
+            yield chunk
+            last = chunk[-1].id
+
+    async def orders_between(
+        self, log_id: str, partition: int, start: int, stop: int
+    ) -> AsyncIterator[list[SettledOrder]]:
+        """What the records in [start, stop) of a partition became, in chunks, in order."""
+        statement = (
+            sa.select(orders)
+            .where(orders.c.log_id == log_id, orders.c.log_partition == partition, orders.c.log_offset < stop)
+            .order_by(orders.c.log_offset)
+        )
+        while chunk := await self._orders(statement.where(orders.c.log_offset >= start)):
+            yield chunk
+            start = chunk[-1].log_offset + 1
+
+    async def _orders(self, statement: sa.Select[Any]) -> list[SettledOrder]:
+        async with self.reading() as connection:
+            return [_order(row) for row in await connection.execute(statement.limit(CHUNK))]
+
+    async def tickets_of(self, sale_uid: str) -> AsyncIterator[list[TicketRow]]:
+        """Live and refunded (seat None) ones, in chunks, by order."""
+        order_id, item = "", 0
+        statement = (
+            sa.select(tickets)
+            .where(tickets.c.sale_uid == sale_uid)
+            .order_by(tickets.c.order_id, tickets.c.item)
+            .limit(CHUNK)
+        )
+        while True:
+            beyond = sa.or_(
+                tickets.c.order_id > order_id,
+                sa.and_(tickets.c.order_id == order_id, tickets.c.item > item),
+            )
+            async with self.reading() as connection:
+                rows = (await connection.execute(statement.where(beyond))).all()
+            if not rows:
+                return
+            yield [TicketRow(**row._mapping) for row in rows]
+            order_id, item = rows[-1].order_id, rows[-1].item
+
+    async def letters_seen(self, digests: Collection[str]) -> dict[str, tuple[int, int]]:
+        """Payloads that failed before: how often, and when first (Unix ms)."""
+        statement = (
+            sa.select(
+                dead_letters.c.payload_digest,
+                sa.func.max(dead_letters.c.attempts),
+                sa.func.min(dead_letters.c.first_seen_ms),
+            )
+            .where(dead_letters.c.payload_digest.in_(digests))
+            .group_by(dead_letters.c.payload_digest)
+        )
+        async with self.reading() as connection:
+            return {row[0]: (row[1], row[2]) for row in await connection.execute(statement)}
+
+    async def due_orders(self, now_ms: int, limit: int = 100) -> list[SettledOrder]:
+        """Orders for which something is still to be done, the longest due first."""
+        statement = sa.select(orders).where(orders.c.due_ms <= now_ms).order_by(orders.c.due_ms)
+        async with self.reading() as connection:
+            return [_order(row) for row in await connection.execute(statement.limit(limit))]
+
+    async def change_order(self, seen: SettledOrder, **changes: Any) -> SettledOrder | None:
+        """Changes an order that is still as it was seen, its tickets with it: paid ones get theirs, refunded
+        ones lose the seat. None when someone else was faster. Raises SeatTaken."""
+        changed = msgspec.structs.replace(seen, **changes)
+        unchanged = (
+            orders.c.id == seen.id,
+            orders.c.state == seen.state,
+            orders.c.attempts == seen.attempts,
+            orders.c.due_ms == seen.due_ms if seen.due_ms is not None else orders.c.due_ms.is_(None),
+        )
+        try:
+            async with self.writing() as connection:
+                moved = await connection.execute(sa.update(orders).where(*unchanged).values(**changes))
+                if not moved.rowcount:
+                    return None
+                if changed.state == "paid" and seen.state != "paid":
+                    await _add(connection, tickets, list(_ticket_rows(changed)))
+                if changed.state == "refunded" and seen.state != "refunded":
+                    await connection.execute(
+                        sa.update(tickets).where(tickets.c.order_id == seen.id).values(seat=None)
+                    )
+        except IntegrityError as error:
+            raise SeatTaken(str(error.orig)) from error
+        return changed
+
+
+async def open_ledger(settings: Settings) -> Ledger:
+    """Connects at the first statement; `migrate` makes the tables."""
+    return Ledger(settings.ledger_url)
+
+
+async def _move(connection: AsyncConnection, claim: Claim, to: int, applied: int) -> None:
+    moved = await connection.execute(
+        sa.update(positions)
+        .where(
+            *_position(claim.topic, claim.log_id, claim.partition),
+            positions.c.fence == claim.fence,
+            positions.c.next_offset == claim.next,
+        )
+        .values(next_offset=to, applied=applied)
+    )
+    if moved.rowcount != 1:
+        raise Fenced(f"partition {claim.partition} has another consumer")
+
+
+async def _add(connection: AsyncConnection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        await connection.execute(sa.insert(table), rows)
+
+
+def _position(topic: str, log_id: str, partition: int) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        positions.c.topic == topic,
+        positions.c.log_id == log_id,
+        positions.c.log_partition == partition,
+    )
+
+
+def _first_position(topic: str, log_id: str, partition: int, start: int) -> dict[str, Any]:
+    return {
+        "topic": topic,
+        "log_id": log_id,
+        "log_partition": partition,
+        "fence": 1,
+        "next_offset": start,
+        "applied": start,
+    }
+
+
+def _order_row(order: SettledOrder) -> dict[str, Any]:
+    row = {name: getattr(order, name) for name in order.__struct_fields__}
+    row["seats_count"] = len(order.seats)
+    row["seats"] = msgspec.json.encode(order.seats).decode()
+    row["names"] = msgspec.json.encode(order.names).decode()
+    return row
+
+
+def _order(row: Any) -> SettledOrder:
+    values = dict(row._mapping)
+    del values["seats_count"]
+    values["seats"] = msgspec.json.decode(values["seats"])
+    values["names"] = msgspec.json.decode(values["names"])
+    return SettledOrder(**values)
+
+
+def _ticket_rows(order: SettledOrder) -> Iterable[dict[str, Any]]:
+    if order.state != "paid":
+        return
+    for item, (seat, name) in enumerate(zip(order.seats, order.names, strict=True)):
+        yield {
+            "order_id": order.id,
+            "item": item,
+            "sale_uid": order.sale_uid,
+            "seat": seat,
+            "seat_name": name,
+        }
+
+
+def _letter_row(claim: Claim, letter: Letter) -> dict[str, Any]:
+    origin = {"topic": claim.topic, "log_id": claim.log_id, "log_partition": claim.partition}
+    return {**msgspec.structs.asdict(letter), **origin, "state": "open", "who": "", "why": ""}
