@@ -137,9 +137,7 @@ def _place(ctx: Context, view: View, request: Request, visitor: str) -> bytes:
 
 def _set_cookie(ctx: Context, response: Response, visitor: str) -> None:
     secure = not ctx.settings.insecure_cookies
-    response.set_cookie(
-        ctx.cookie.decode(), visitor, max_age=14 * 86400, secure=secure, httponly=True, samesite="lax"
-    )
+    response.set_cookie(ctx.cookie.decode(), visitor, max_age=14 * 86400, secure=secure, httponly=True, samesite="lax")
 
 
 async def leave(request: Request) -> Response:
@@ -251,7 +249,7 @@ async def _follow(ctx: Context, view: View, place: bytes, order: payments.Order)
         async with asyncio.timeout(STREAM_SECONDS):
             yield _sse(order)
             while order.state not in payments.FINAL and not ctx.draining:
-                await view.changed(order.id, timeout=1.0)
+                await view.changed(order.id, at_most_seconds=1.0)
                 newer = await payments.read_order(ctx.store, view, place, order.id)
                 if newer != order:
                     yield _sse(newer)

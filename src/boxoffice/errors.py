@@ -1,23 +1,23 @@
 """Every error a caller can meet, each with its HTTP status and a stable code.
 
-    BoxofficeError
-    ├── BadInput            400 bad_input            the request cannot be understood
-    │   ├── TooLarge        413 body_too_large
-    │   ├── NotJson         415 not_json
-    │   └── Unprocessable   422 unprocessable        understood, but cannot be done as asked
-    ├── Unauthorized        401 unauthorized         no token, or one that does not hold
-    ├── Forbidden           403 forbidden            a valid token, for something else
-    ├── NotFound            404 not_found
-    ├── Conflict            409 conflict
-    ├── Gone                410 gone
-    ├── TooEarly            425 too_early
-    ├── TooMany             429 too_many_requests
-    └── Unavailable         503 unavailable          try again; nothing was lost
-        ├── StoreUnavailable    503 store_unavailable     Redis is out of reach, the outcome is unknown
-        ├── Recovering          503 recovering            Redis lost its memory; it is being rebuilt
-        ├── LogUnavailable      503 log_unavailable       the event log did not take the record in time
-        ├── LedgerUnavailable   503 ledger_unavailable    the database is out of reach
-        └── GatewayUnavailable  503 gateway_unavailable   the payment gateway is out of reach
+BoxofficeError
+├── BadInput            400 bad_input            the request cannot be understood
+│   ├── TooLarge        413 body_too_large
+│   ├── NotJson         415 not_json
+│   └── Unprocessable   422 unprocessable        understood, but cannot be done as asked
+├── Unauthorized        401 unauthorized         no token, or one that does not hold
+├── Forbidden           403 forbidden            a valid token, for something else
+├── NotFound            404 not_found
+├── Conflict            409 conflict
+├── Gone                410 gone
+├── TooEarly            425 too_early
+├── TooMany             429 too_many_requests
+└── Unavailable         503 unavailable          try again; nothing was lost
+    ├── StoreUnavailable    503 store_unavailable     Redis is out of reach, the outcome is unknown
+    ├── Recovering          503 recovering            Redis lost its memory; it is being rebuilt
+    ├── LogUnavailable      503 log_unavailable       the event log did not take the record in time
+    ├── LedgerUnavailable   503 ledger_unavailable    the database is out of reach
+    └── GatewayUnavailable  503 gateway_unavailable   the payment gateway is out of reach
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ class BoxofficeError(Exception):
     status = 500
     code = "internal"
 
-    def __init__(
-        self, detail: str, *, code: str | None = None, retry_after: int | None = None, **extra: Any
-    ) -> None:
+    def __init__(self, detail: str, *, code: str | None = None, retry_after: int | None = None, **extra: Any) -> None:
         super().__init__(detail)
         self.detail = detail
         self.code = code or type(self).code
@@ -109,9 +107,7 @@ class TooMany(BoxofficeError):
 class Unavailable(BoxofficeError):
     status, code = 503, "unavailable"
 
-    def __init__(
-        self, detail: str, *, code: str | None = None, retry_after: int | None = 2, **extra: Any
-    ) -> None:
+    def __init__(self, detail: str, *, code: str | None = None, retry_after: int | None = 2, **extra: Any) -> None:
         super().__init__(detail, code=code, retry_after=retry_after, **extra)
 
 

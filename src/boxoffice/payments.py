@@ -84,15 +84,20 @@ def order_id(sale_uid: bytes, place: bytes, key: str) -> str:
     return hashlib.sha256(body).hexdigest()[:32]
 
 
+def fingerprint(hold: str, method: str) -> str:
+    """What a repeat under the same key must have in common with the first request; the ledger can tell it too."""
+    return hashlib.sha256(msgspec.json.encode((hold, method))).hexdigest()[:32]
+
+
 async def place_order(
     store: Store, event_log: EventLog, view: View, admission: Admission, key: str, request: OrderRequest
 ) -> tuple[Order, bool]:
     """Returns the order and whether this was a replay. Raises Conflict, Unprocessable, Forbidden, Unavailable."""
     order = order_id(view.uid, admission.place, key)
-    fingerprint = hashlib.sha256(msgspec.json.encode(request)).hexdigest()[:32]
     method, currency = request.payment_method, view.spec.currency
+    mark = fingerprint(request.hold, method)
     reply = await store.call(
-        "pay", view.name, *entry_args(admission), order, request.hold, fingerprint, method, LEASE_MS, currency
+        "pay", view.name, *entry_args(admission), order, request.hold, mark, method, LEASE_MS, currency
     )
     failpoint.reached("pay.recorded")
     if reply[0] == b"same":
@@ -225,7 +230,7 @@ async def _apply(store: Store, e: Effect) -> None:
     try:
         await store.call(
             "effect", e.sale, e.order, e.outcome, e.reason, bytes.fromhex(e.buyer), e.hold, seats, sold,
-            e.placed_ms, e.method, e.currency,
+            e.placed_ms, e.method, e.currency, fingerprint(str(e.hold), e.method),
         )  # fmt: skip
     except NotFound:
         log.info("order %s: its sale %s is no longer in Redis", e.order, e.sale)

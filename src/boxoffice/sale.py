@@ -250,9 +250,7 @@ class Seating:
         self.sections: list[Block] = []
         first = 0
         for s in spec.sections:
-            self.sections.append(
-                Block(s.name, first, _size(s), s.rows or 0, s.seats_per_row or 0, s.price_minor)
-            )
+            self.sections.append(Block(s.name, first, _size(s), s.rows or 0, s.seats_per_row or 0, s.price_minor))
             first += _size(s)
         self.total = first
         self.by_name = {section.name: section for section in self.sections}

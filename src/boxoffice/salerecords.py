@@ -23,6 +23,7 @@ class SaleRecord(msgspec.Struct, frozen=True):
     spec: str
     created_ms: int
     opened_ms: int | None
+    dropped_ms: int | None
 
 
 class LineCheckpoint(msgspec.Struct, frozen=True):
@@ -52,7 +53,7 @@ class SaleRecords(Database):
             found = await self.sale(name)
             if found is None:
                 await self._add_sale(name, seating_digest, spec, seats_total)
-            elif (found.seating_digest, found.spec) == (seating_digest, spec):
+            elif (found.seating_digest, found.spec, found.dropped_ms) == (seating_digest, spec, None):
                 return found
             elif not await self._change_sale(found.uid, seating_digest, spec, seats_total):
                 raise Conflict(
@@ -77,7 +78,12 @@ class SaleRecords(Database):
 
     async def _change_sale(self, uid: str, seating_digest: str, spec: str, seats_total: int) -> bool:
         same_or_closed = sa.or_(sales.c.opened_ms.is_(None), sales.c.seating_digest == seating_digest)
-        values = {"seating_digest": seating_digest, "spec": spec, "seats_total": seats_total}
+        values = {
+            "seating_digest": seating_digest,
+            "spec": spec,
+            "seats_total": seats_total,
+            "dropped_ms": None,
+        }
         async with self.writing() as connection:
             changed = await connection.execute(
                 sa.update(sales).where(sales.c.uid == uid, same_or_closed).values(values)
@@ -89,6 +95,11 @@ class SaleRecords(Database):
         statement = sa.update(sales).where(sales.c.uid == uid, sales.c.opened_ms.is_(None))
         async with self.writing() as connection:
             await connection.execute(statement.values(opened_ms=opened_ms))
+
+    async def mark_dropped(self, name: str) -> None:
+        """Redis loses this sale on purpose; applying it again takes the mark back."""
+        async with self.writing() as connection:
+            await connection.execute(sa.update(sales).where(sales.c.name == name).values(dropped_ms=now_ms()))
 
     async def sale(self, name: str) -> SaleRecord | None:
         async with self.reading() as connection:

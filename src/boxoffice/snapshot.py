@@ -139,12 +139,12 @@ class View:
             for waiter in self._waiters.pop(order.decode(), ()):
                 waiter.set()
 
-    async def changed(self, order: str, timeout: float) -> None:
-        """Waits until an order's state has changed, at most `timeout` seconds."""
+    async def changed(self, order: str, at_most_seconds: float) -> None:
+        """Waits until an order's state has changed, or that long."""
         waiter = asyncio.Event()
         self._waiters.setdefault(order, set()).add(waiter)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(at_most_seconds):
                 await waiter.wait()
         except TimeoutError:
             pass
@@ -157,9 +157,9 @@ class View:
 
 
 _COPIED = (
-    "version epoch issued called lapsed waiting free held paying sold total active target per_minute "
-    "swing_per_mille recovered_ms"
-).split()
+    *("version", "epoch", "issued", "called", "lapsed", "waiting", "free", "held", "paying", "sold", "total"),
+    *("active", "target", "per_minute", "swing_per_mille", "recovered_ms"),
+)
 
 
 _UNPACKED = [bytes((b >> 6 & 3, b >> 4 & 3, b >> 2 & 3, b & 3)) for b in range(256)]
@@ -220,9 +220,7 @@ class Board:
     async def _tick(self, view: View) -> None:
         witness = (view.issued, view.called, view.lapsed, view.epoch)
         try:
-            view.update(
-                await self._store.call("tick", view.name, view.spec_v, view.map_v, view.last_event, *witness)
-            )
+            view.update(await self._store.call("tick", view.name, view.spec_v, view.map_v, view.last_event, *witness))
         except NotFound:
             await self._forget_or_keep(view)
         except Recovering:

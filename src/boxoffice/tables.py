@@ -27,6 +27,8 @@ class Sale(SQLModel, table=True):
     created_ms: int = Field(sa_type=sa.BigInteger)
     opened_ms: int | None = Field(default=None, sa_type=sa.BigInteger)
     """Fixed at the first opening; from then on the seating cannot change."""
+    dropped_ms: int | None = Field(default=None, sa_type=sa.BigInteger)
+    """Taken out of Redis on purpose, so recovery does not bring it back."""
 
 
 class Order(SQLModel, table=True):

@@ -13,19 +13,13 @@ if have[1] then
 end
 
 local function lay_out()
-  redis.call('DEL', P .. 'map', P .. 'owner')
-  redis.call('SETRANGE', P .. 'map', math.ceil(total / 4) - 1, '\0')
-  redis.call('HSET', SALE, 'digest', digest, 'total', total, 'free', total, 'held', 0, 'paying', 0, 'sold', 0)
+  empty_house(total)
+  redis.call('HSET', SALE, 'digest', digest)
   add('map_v', 1)
 end
 
 if not have[1] then
-  for _, name in ipairs({ 'issued', 'called', 'lapsed', 'lapsed_raw', 'sid', 'fence', 'departed', 'departed_seen',
-    'departures', 'pace', 'spread', 'carry', 'tau', 'show_called', 'show_claimed', 'ended', 'conv_paid', 'conv_seats',
-    'stopped_ms', 'recovered_ms', 'resume_ms', 'opened_ms', 'version', 'spec_v', 'map_v', 'lapses', 'expired_holds',
-    'expired_sessions', 'contested', 'writer', 'override_until' }) do
-    redis.call('HSET', SALE, name, 0)
-  end
+  blank_record()
   redis.call('HSET', SALE, 'uid', uid, 'run_id', ARGV[7] == '1' and 'adopt' or ARGV[1], 'epoch', 1,
     'last_ms', NOW, 'override', '', 'content', '', 'target', ARGV[8])
   lay_out()

@@ -1,7 +1,7 @@
 -- settle: what the ledger decided takes effect. Repeats are harmless: seats move only while they are `paying` by
 -- this very order.
 -- ARGV: run_id, order, outcome, reason, place, hold, seats (comma list), sold in the ledger (comma list),
---       placed_ms, method, currency
+--       placed_ms, method, currency, fingerprint
 -- Returns ok
 local bad = stranger()
 if bad then return bad end
@@ -94,7 +94,8 @@ local unsettled = was == 'pending' or was == 'accepted' or was == 'unresolved'
 if not was then
   redis.call('RPUSH', P .. 'orders:' .. place, id)
   redis.call('HSET', key, 'place', place, 'hold', hold_id, 'seats', ARGV[7], 'placed_ms', ARGV[9],
-    'method', ARGV[10], 'currency', ARGV[11], 'fingerprint', '', 'lease_ms', 0)
+    'method', ARGV[10], 'currency', ARGV[11], 'fingerprint', ARGV[12],
+    'lease_ms', 0, 'sid', 0, 'number', 0)
 end
 redis.call('HSET', key, 'state', outcome, 'reason', ARGV[4])
 redis.call('ZREM', P .. 'unpublished', id)

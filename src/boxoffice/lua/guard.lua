@@ -202,6 +202,22 @@ local function busy(place, by)
   end
 end
 
+-- The counters that a new record starts with.
+local function blank_record()
+  for _, name in ipairs({ 'issued', 'called', 'lapsed', 'lapsed_raw', 'sid', 'fence', 'departed', 'departed_seen',
+    'departures', 'pace', 'spread', 'carry', 'tau', 'show_called', 'show_claimed', 'ended', 'conv_paid', 'conv_seats',
+    'stopped_ms', 'recovered_ms', 'resume_ms', 'opened_ms', 'version', 'spec_v', 'map_v', 'lapses', 'expired_holds',
+    'expired_sessions', 'contested', 'writer', 'override_until' }) do
+    redis.call('HSET', SALE, name, 0)
+  end
+end
+
+local function empty_house(total)
+  redis.call('DEL', P .. 'map', P .. 'owner')
+  redis.call('SETRANGE', P .. 'map', math.ceil(total / 4) - 1, '\0')
+  redis.call('HSET', SALE, 'total', total, 'free', total, 'held', 0, 'paying', 0, 'sold', 0)
+end
+
 local function split(list)
   local out = {}
   for item in string.gmatch(list, '[^,]+') do out[#out + 1] = tonumber(item) end

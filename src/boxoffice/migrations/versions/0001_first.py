@@ -61,6 +61,7 @@ def upgrade() -> None:
         sa.Column("spec", sa.Text(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("opened_ms", sa.BigInteger(), nullable=True),
+        sa.Column("dropped_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("uid"),
         sa.UniqueConstraint("name"),
     )

@@ -1,0 +1,119 @@
+"""Losing Redis: a server whose run_id is not the one in a sale's record has lost its memory, all or a second of it.
+
+Until it is rebuilt no script changes anything there. One `settle` process rebuilds each sale, under a lease: wait
+until whatever was under way has ended, settle the log to its end, then write seats, orders and counts from the
+ledger, the line's counters above anything that was ever given out, and keep what survived and does not contradict
+the ledger. Buyers put their own places and sessions back with their signed tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+import msgspec
+
+from boxoffice.errors import BoxofficeError, NotFound, Recovering
+from boxoffice.eventlog import EventLog
+from boxoffice.ledger import Ledger, SettledOrder
+from boxoffice.payments import fingerprint
+from boxoffice.sale import Seating, Spec, record_of
+from boxoffice.salerecords import LineCheckpoint, SaleRecord
+from boxoffice.settings import Settings
+from boxoffice.store import Argument, Store
+
+LOOK_SECONDS = 1.0
+LEASE_MS = 60_000
+NUMBER_MARGIN = 10_000
+"""More than the joins of the time between a checkpoint or snapshot and the fault."""
+GRACE_MS = 5_000
+"""Before the next call: those at the front poll every two seconds and put their places back first."""
+CHUNK = 200
+
+log = logging.getLogger(__name__)
+
+
+class Recovery:
+    def __init__(self, settings: Settings, store: Store, ledger: Ledger, event_log: EventLog) -> None:
+        self._settings, self._store, self._ledger, self._log = settings, store, ledger, event_log
+        self._me = secrets.token_hex(8)
+
+    async def run(self) -> None:
+        """Looks every second for sales to rebuild; never raises."""
+        while True:
+            try:
+                await self.look()
+            except BoxofficeError as error:
+                log.warning("recovery waits: %s", error)
+            except Exception:
+                log.exception("recovery")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> list[str]:
+        """Rebuilds what needs it; returns the names."""
+        lost = [sale for sale in await self._ledger.sales() if sale.dropped_ms is None and await self._is_lost(sale)]
+        if not lost:
+            return []
+        leased = [sale for sale in lost if await self._lease(sale.name)]
+        if not leased:
+            return []
+        log.warning("rebuilding after a loss of Redis: %s", ", ".join(sale.name for sale in leased))
+        await asyncio.sleep(self._settings.recovery_wait_seconds)
+        await self._settle_to_the_end()
+        for sale in leased:
+            await self.rebuild(sale)
+        return [sale.name for sale in leased]
+
+    async def _is_lost(self, sale: SaleRecord) -> bool:
+        try:
+            await self._store.call("peek", sale.name)
+        except (Recovering, NotFound):
+            return True
+        return False
+
+    async def _lease(self, name: str) -> bool:
+        key = self._store.key(name, "recovery")
+        return bool(await self._store.execute("SET", key, self._me, "NX", "PX", LEASE_MS))
+
+    async def _settle_to_the_end(self) -> None:
+        """Waits until the ledger has everything that the log held when the fault was over."""
+        ends = dict(enumerate(await self._log.ends()))
+        log_id = await self._log.log_id()
+        async with asyncio.timeout(LEASE_MS / 1000):
+            while True:
+                settled = await self._ledger.positions(self._log.topic, log_id)
+                if all(end == 0 or settled.get(p, (0, 0))[0] >= end for p, end in ends.items()):
+                    return
+                await asyncio.sleep(0.1)
+
+    async def rebuild(self, sale: SaleRecord) -> None:
+        """Writes one sale from the ledger. Raises Unavailable when Redis is lost again on the way."""
+        spec = msgspec.json.decode(sale.spec, type=Spec)
+        seating = Seating.of(spec)
+        point = await self._ledger.checkpoint_of(sale.uid) or LineCheckpoint(sale.uid, 1, 0, 0, 0, 0)
+        reply = await self._store.call(
+            "rebuild_begin", sale.name, sale.uid, seating.digest, seating.total, sale.spec,
+            spec.admission.initial_active, point.issued, point.called, point.lapsed, point.epoch,
+            sale.opened_ms or 0, NUMBER_MARGIN, *record_of(spec),
+        )  # fmt: skip
+        survived = bool(reply[1])
+        async for orders in self._ledger.orders_of(sale.uid):
+            for start in range(0, len(orders), CHUNK):
+                args = [arg for order in orders[start : start + CHUNK] for arg in _order_args(order)]
+                await self._store.call("rebuild_orders", sale.name, *args)
+        _, kept, lost, again = await self._store.call("rebuild_end", sale.name, GRACE_MS)
+        await self._store.execute("SADD", f"{self._store.instance}:sales", sale.name)
+        await self._store.execute("DEL", self._store.key(sale.name, "recovery"))
+        log.warning(
+            "%s is rebuilt (%s): %d holds kept, %d lost, %d orders to publish again",
+            sale.name, "what survived was kept" if survived else "from nothing", kept, lost, again,
+        )  # fmt: skip
+
+
+def _order_args(order: SettledOrder) -> list[Argument]:
+    o = order
+    seats = ",".join(map(str, o.seats))
+    mark = fingerprint(str(o.hold), o.method)
+    place = bytes.fromhex(o.buyer)
+    return [o.id, o.state, o.reason, place, o.hold, seats, o.placed_ms, o.method, o.currency, mark]
