@@ -1,0 +1,52 @@
+# Boxoffice. `make` alone lists what there is. Everything that is fetched or built lies under ~/.cache/boxoffice.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+CACHE := $(or $(BOXOFFICE_CACHE),$(HOME)/.cache/boxoffice)
+# One environment for each lock file and interpreter: changing the lock makes a new one, going back costs nothing.
+VENV := $(CACHE)/venv-$(shell (cat requirements-dev.lock; $(PYTHON) -V) 2>/dev/null | sha256sum | cut -c1-12)
+READY := $(VENV)/.ready
+RUN := PYTHONPATH=src $(VENV)/bin/python
+ARGS ?=
+
+.PHONY: help demo test lint format bench lock setup browser clean
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo; echo '  make demo ARGS="--buyers 2000 --seed 7"    pass options on'
+
+$(READY): requirements-dev.lock
+	@PYTHON="$(PYTHON)" bash .ci/setup "$(VENV)"
+
+setup: $(READY) ## fetch the Python packages (done by the others when needed)
+
+demo: $(READY) ## a whole sale with a crowd of 1,000 on this machine
+	@$(RUN) -m boxoffice demo $(ARGS)
+
+test: $(READY) browser ## all tests, on real servers
+	@$(RUN) -m pytest $(ARGS)
+
+browser: $(READY)
+	@bash .ci/browser
+
+lint: $(READY) ## ruff and mypy --strict
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: $(READY) ## let ruff format the code
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+bench: $(READY) ## requests a second and CPU a request, beside limits taken in the same run
+	@$(RUN) load/bench/bench.py $(ARGS)
+
+lock: ## pin the newest versions that pyproject.toml allows (needs uv)
+	uv pip compile -q pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-emit-find-links -o requirements.lock
+	uv pip compile -q pyproject.toml --upgrade --group dev --extra embedded -c requirements.lock --universal \
+	  --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+	  -o requirements-dev.lock
+
+clean: ## remove what was fetched and built
+	rm -rf "$(CACHE)"
