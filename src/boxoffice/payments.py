@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
+from redis.exceptions import RedisError
 
 from boxoffice import events, failpoint
 from boxoffice.admission import entry_args, refused_entry
@@ -152,12 +153,9 @@ async def _make_safe(store: Store) -> None:
     """Raises Unavailable when Redis cannot say that the order is on a replica or on disk."""
     try:
         async with asyncio.timeout(2.0):
-            if await store.replicas():
-                safe = await store.redis.execute_command("WAIT", 1, 1000) >= 1
-            else:
-                safe = (await store.redis.execute_command("WAITAOF", 1, 0, 1000))[0] >= 1
-    except Exception as error:
-        raise Unavailable("your payment could not be recorded safely; send it again with the same key") from error
+            safe = await store.flushed()
+    except (BoxofficeError, RedisError, OSError, TimeoutError):
+        safe = False
     if not safe:
         raise Unavailable("your payment could not be recorded safely; send it again with the same key")
 

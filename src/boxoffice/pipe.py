@@ -72,7 +72,8 @@ class Pipe(asyncio.Protocol):
         elif len(self._pending) >= MAX_PENDING:
             future.set_exception(StoreUnavailable("too many calls wait for Redis", retry_after=5))
         else:
-            self._enqueue(hiredis.pack_command(command), future)
+            packed = hiredis.pack_command(command)  # type: ignore[arg-type]
+            self._enqueue(packed, future)
         return future
 
     def _enqueue(self, packed: bytes, future: asyncio.Future[Any]) -> None:

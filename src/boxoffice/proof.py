@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
-import altcha
+from altcha import v1 as altcha
 
 from boxoffice.errors import Forbidden
 
@@ -27,13 +27,13 @@ class Proofs:
 
     def challenge(self, sale_uid: bytes) -> dict[str, Any]:
         """A new challenge, as the ALTCHA protocol writes it."""
-        options = altcha.ChallengeOptionsV1(
+        options = altcha.ChallengeOptions(
             hmac_key=self._key,
             max_number=MAX_NUMBER,
             expires=datetime.now(UTC) + timedelta(seconds=EXPIRES_SECONDS),
             params={"sale": sale_uid.hex()},
         )
-        c = altcha.create_challenge_v1(options)
+        c = altcha.create_challenge(options)
         return {
             "algorithm": c.algorithm,
             "challenge": c.challenge,
@@ -49,8 +49,8 @@ class Proofs:
         if len(payload) > MAX_PAYLOAD_CHARS:
             raise self._required(sale_uid, "this is not a solution")
         try:
-            solved, _ = altcha.verify_solution_v1(payload, self._key, check_expires=True)
-            salt = altcha.PayloadV1.from_base64(payload).salt if solved else ""
+            solved, _ = altcha.verify_solution(payload, self._key, check_expires=True)
+            salt = altcha.Payload.from_base64(payload).salt if solved else ""
         except Exception:  # the library lets any malformed payload surface as it likes
             solved, salt = False, ""
         if not solved or parse_qs(salt.partition("?")[2]).get("sale") != [sale_uid.hex()]:

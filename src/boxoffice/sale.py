@@ -26,65 +26,61 @@ Time = Annotated[datetime, Meta(tz=True)]
 Policy = Literal["Open", "Hold", "Drain", "Closed"]
 
 
-def _int(low: int, high: int) -> Any:
-    return Annotated[int, Meta(ge=low, le=high)]
-
-
 class _Part(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """A part of the spec: camelCase, and an unknown field is an error, not a silence."""
 
 
-class Section(_Part, kw_only=True, omit_defaults=True):
+class Section(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """Either `rows` and `seatsPerRow`, or `capacity` for general admission."""
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
-    price_minor: _int(0, 1_000_000_000)
-    rows: _int(1, 1000) | None = None
-    seats_per_row: _int(1, 1000) | None = None
-    capacity: _int(1, MAX_SEATS) | None = None
+    price_minor: Annotated[int, Meta(ge=0, le=1_000_000_000)]
+    rows: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    seats_per_row: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    capacity: Annotated[int, Meta(ge=1, le=MAX_SEATS)] | None = None
 
 
-class SeatingSpec(_Part, kw_only=True):
+class SeatingSpec(_Part, frozen=True, kw_only=True):
     sections: Annotated[list[Section], Meta(min_length=1, max_length=100)]
 
 
-class LineSpec(_Part, kw_only=True):
+class LineSpec(_Part, frozen=True, kw_only=True):
     order: Literal["FIFO", "Draw"] = "FIFO"
-    max_waiting: _int(1, 5_000_000) = 1_000_000
-    claim_seconds: _int(5, 600) = 60
+    max_waiting: Annotated[int, Meta(ge=1, le=5_000_000)] = 1_000_000
+    claim_seconds: Annotated[int, Meta(ge=5, le=600)] = 60
     one_per: Literal["Account", "Visitor"] = "Visitor"
 
 
-class AdmissionSpec(_Part, kw_only=True):
+class AdmissionSpec(_Part, frozen=True, kw_only=True):
     mode: Literal["Auto", "Advise", "Manual"] = "Auto"
-    per_minute: _int(0, 1_000_000) = 600
-    min_active: _int(1, 1_000_000) = 1
-    max_active: _int(1, 1_000_000) = 10_000
-    initial_active: _int(1, 1_000_000) = 200
-    fallback_active: _int(1, 1_000_000) = 100
-    session_seconds: _int(10, 3600) = 300
-    weight: _int(1, 1000) = 100
+    per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 600
+    min_active: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    max_active: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    initial_active: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
+    fallback_active: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    session_seconds: Annotated[int, Meta(ge=10, le=3600)] = 300
+    weight: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-class Signal(_Part, kw_only=True):
+class Signal(_Part, frozen=True, kw_only=True):
     name: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,62}$")]
     kind: Literal["Utilisation", "Latency", "Lag", "Errors"]
     query: Annotated[str, Meta(min_length=1, max_length=2000)]
-    setpoint: _int(1, 2_000_000_000)
-    stale_seconds: _int(5, 600) = 30
+    setpoint: Annotated[int, Meta(ge=1, le=2_000_000_000)]
+    stale_seconds: Annotated[int, Meta(ge=5, le=600)] = 30
 
 
-class HoldSpec(_Part, kw_only=True):
-    seconds: _int(5, 3600) = 300
-    max_seats_per_buyer: _int(1, 10) = 4
+class HoldSpec(_Part, frozen=True, kw_only=True):
+    seconds: Annotated[int, Meta(ge=5, le=3600)] = 300
+    max_seats_per_buyer: Annotated[int, Meta(ge=1, le=10)] = 4
 
 
-class AbuseSpec(_Part, kw_only=True):
-    joins_per_minute_per_address: _int(1, 100_000) = 60
+class AbuseSpec(_Part, frozen=True, kw_only=True):
+    joins_per_minute_per_address: Annotated[int, Meta(ge=1, le=100_000)] = 60
     proof_of_work: Literal["Off", "Adaptive", "Always"] = "Off"
 
 
-class Spec(_Part, kw_only=True):
+class Spec(_Part, frozen=True, kw_only=True):
     concert: Text
     title: Text
     venue: Text
@@ -111,7 +107,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     annotations: dict[str, str] = {}
 
 
-class ConcertSale(_Part, kw_only=True, omit_defaults=True):
+class ConcertSale(_Part, frozen=True, kw_only=True, omit_defaults=True):
     api_version: Literal["boxoffice.dev/v1alpha1"]
     kind: Literal["ConcertSale"]
     metadata: Metadata

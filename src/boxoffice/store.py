@@ -68,11 +68,18 @@ class Store:
         """A key whose name is not text, such as one that ends in a place."""
         return self.key(sale, "").encode() + name
 
-    async def replicas(self) -> int:
-        """How many replicas the server has now."""
+    async def flushed(self) -> bool:
+        """Whether all that was written is on a replica, or, without one, on disk; waits a second at most."""
         info: bytes = await self.execute("INFO", "replication")
         fields = dict(part.split(b":", 1) for part in info.splitlines() if b":" in part)
-        return int(fields.get(b"connected_slaves", 0))
+        async with self.redis.pipeline(transaction=False) as pipe:
+            # WAIT speaks of the writes of its own connection; this one lies behind all that came before.
+            pipe.set(f"{self.instance}:flushed", 1)
+            if int(fields.get(b"connected_slaves", 0)):
+                pipe.execute_command("WAIT", 1, 1000)
+                return bool((await pipe.execute())[1])
+            pipe.execute_command("WAITAOF", 1, 0, 1000)
+            return bool((await pipe.execute())[1][0])
 
     async def connect(self) -> Pipe:
         """The live connection, made anew when it is gone; at most one attempt each RECONNECT_SECONDS."""
