@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+import shlex
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -24,10 +25,11 @@ class Stack:
         self.data_dir = data_dir
         self.store = EmbeddedStore(data_dir / "valkey")
         self.admin_token = secrets.token_urlsafe(24)
-        first, admin, *others = free_ports(SERVE_PROCESSES + 1, preferred=(8083, 8084))
+        first, self.admin_port, self.settle_port, *others = free_ports(
+            SERVE_PROCESSES + 2, preferred=(8083, 8084, 8085)
+        )
         self.serve_ports = [first, *others]
-        self.admin_port = admin
-        self.keys = f"k1:{secrets.token_hex(32)}"
+        self.keys, self.place_key = f"k1:{secrets.token_hex(32)}", secrets.token_hex(32)
         self.children: list[Child] = []
 
     @property
@@ -45,11 +47,13 @@ class Stack:
             ledger_url=f"sqlite+aiosqlite:///{self.ledger_file}",
             gateway_url=f"sqlite+aiosqlite:///{self.gateway_file}",
             keys=self.keys,
+            place_key=self.place_key,
             admin_token_sha256=hashlib.sha256(self.admin_token.encode()).hexdigest(),
             trusted_proxies="127.0.0.1/32",
             insecure_cookies=True,
             port=port or self.serve_ports[0],
             admin_port=self.admin_port,
+            settle_port=self.settle_port,
         )
 
     @property
@@ -59,6 +63,11 @@ class Stack:
     @property
     def gateway_file(self) -> Path:
         return self.data_dir.resolve() / "gateway.db"
+
+    @property
+    def env_file(self) -> Path:
+        """What a shell sources to steer this stack with `boxoffice`."""
+        return self.data_dir.resolve() / "env"
 
     async def __aenter__(self) -> Stack:
         try:
@@ -75,12 +84,18 @@ class Stack:
 
     async def _start(self) -> None:
         await self.store.start()
+        self._write_env()
         await self._run_to_end("migrate")
         await asyncio.gather(
             *(self._start_child(f"serve-{port}", "serve", port) for port in self.serve_ports),
             self._start_child("admin", "admin", self.admin_port),
+            self._start_child("settle", "settle", self.settle_port),
         )
-        await self._start_child("settle", "settle", None)
+
+    def _write_env(self) -> None:
+        lines = [f"export {name}={shlex.quote(text)}\n" for name, text in own_environment(self.settings()).items()]
+        self.env_file.touch(mode=0o600)
+        self.env_file.write_text("".join(lines))
 
     async def _run_to_end(self, command: str) -> None:
         child = self._child(command, command, self.settings())
@@ -88,10 +103,10 @@ class Stack:
         if await child.wait():
             raise Stopped(f"boxoffice {command} failed:\n{child.last_lines()}")
 
-    async def _start_child(self, name: str, command: str, port: int | None) -> None:
-        child = self._child(name, command, self.settings(port or 0))
+    async def _start_child(self, name: str, command: str, port: int) -> None:
+        child = self._child(name, command, self.settings(port))
         self.children.append(child)
-        await child.start((lambda: answers(f"http://127.0.0.1:{port}/livez")) if port else None)
+        await child.start(lambda: answers(f"http://127.0.0.1:{port}/livez"))
 
     def _child(self, name: str, command: str, settings: Settings) -> Child:
         argv = [sys.executable, "-m", "boxoffice", command]
@@ -114,5 +129,9 @@ class Stack:
 
 def environment(settings: Settings) -> dict[str, str]:
     """These settings, and no other BOXOFFICE_* variable, for a child process."""
-    own = {f"BOXOFFICE_{f.name.upper()}": str(getattr(settings, f.name)) for f in fields(settings)}
-    return {name: text for name, text in os.environ.items() if not name.startswith("BOXOFFICE_")} | own
+    others = {name: text for name, text in os.environ.items() if not name.startswith("BOXOFFICE_")}
+    return others | own_environment(settings)
+
+
+def own_environment(settings: Settings) -> dict[str, str]:
+    return {f"BOXOFFICE_{f.name.upper()}": str(getattr(settings, f.name)) for f in fields(settings)}

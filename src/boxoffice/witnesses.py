@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
+
+from boxoffice.errors import Unprocessable
 
 Step = tuple[str, float, int, str]
 """What a buyer did: its name, ms until the answer, HTTP status (0: no answer), code of a refusal or ''."""
@@ -62,3 +67,40 @@ class Evidence:
     charges: Sequence[Charge]
     differences: Sequence[str]
     """What the audit found."""
+
+
+def read_stories(file: Path) -> list[Story]:
+    """One line of JSON a buyer. Raises Unprocessable when the file is something else."""
+    decoder = msgspec.json.Decoder(Story)
+    try:
+        return [decoder.decode(line) for line in file.read_bytes().splitlines() if line]
+    except msgspec.DecodeError as error:
+        raise Unprocessable(f"{file.name} is not a file of buyers' stories: {error}") from None
+
+
+class Books:
+    """A sale in the ledger's file, by plain SQL: nothing of the app stands between it and the verdict."""
+
+    def __init__(self, file: Path, sale: str) -> None:
+        live = "FROM tickets t JOIN orders o ON o.id = t.order_id WHERE o.sale = ? AND t.seat IS NOT NULL"
+        paid = "FROM orders WHERE sale = ? AND state = 'paid'"
+        with _reading(file) as db:
+            self.uid = str(db.execute("SELECT uid FROM sales WHERE name = ?", (sale,)).fetchone()[0])
+            self.tickets = [
+                Ticket(*row) for row in db.execute(f"SELECT t.order_id, t.seat_name {live}", (sale,))
+            ]
+            self.amounts = dict(db.execute(f"SELECT id, amount_minor {paid}", (sale,)))
+            self.last_paid_ms: int | None = db.execute(f"SELECT max(settled_ms) {paid}", (sale,)).fetchone()[
+                0
+            ]
+
+
+def read_charges(file: Path, sale_uid: str) -> list[Charge]:
+    """What the gateway took for this sale and has not given back, by its own list."""
+    held = "SELECT order_id, amount_minor FROM charges WHERE sale_uid = ? AND state = 'paid'"
+    with _reading(file) as db:
+        return [Charge(*row) for row in db.execute(held, (sale_uid,))]
+
+
+def _reading(file: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=10))

@@ -1,0 +1,150 @@
+"""The port of those who run the sales: dashboard, resources, overrides, dead letters, audit."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from boxoffice import pages, sales
+from boxoffice.errors import BoxofficeError, Unauthorized
+from boxoffice.ledger import Ledger, open_ledger
+from boxoffice.sale import MAX_RESOURCE_BYTES, Policy, dump_sale, parse_sale, to_builtins
+from boxoffice.settings import Settings
+from boxoffice.snapshot import Board
+from boxoffice.store import Store
+from boxoffice.wire import NO_STORE, Json, bearer, check_origin, on_error, read_body, read_json
+
+PAGES = {"/admin/dashboard": "admin", "/admin/sales/{sale}": "admin-sale"}
+OVERRIDES: dict[str, Policy | None] = {"hold": "Hold", "drain": "Drain", "close": "Closed", "resume": None}
+PAGE_WHO = "admin page"
+"""Who applied a resource: its request has no place for a name."""
+
+
+class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What goes with every action."""
+
+    who: str
+    why: str
+
+
+@dataclass(slots=True)
+class Desk:
+    """What the handlers share; made once, in the app's lifespan."""
+
+    settings: Settings
+    store: Store
+    ledger: Ledger
+    board: Board
+
+
+Handler = Callable[[Request, Desk], Awaitable[Response]]
+
+
+def build_admin(settings: Settings) -> Starlette:
+    """The ASGI app of `boxoffice admin`."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        store = await Store.open(settings)
+        ledger = await open_ledger(settings)
+        board = Board(store)
+        app.state.desk = Desk(settings, store, ledger, board)
+        beating = asyncio.create_task(board.run())
+        try:
+            yield
+        finally:
+            beating.cancel()
+            with suppress(asyncio.CancelledError):
+                await beating
+            await ledger.close()
+            await store.close()
+
+    errors = {BoxofficeError: on_error, HTTPException: on_error, Exception: on_error}
+    return Starlette(routes=_routes(), exception_handlers=errors, lifespan=lifespan)
+
+
+def _routes() -> list[Route]:
+    sale = "/admin/api/sales/{sale}"
+    return [
+        _route("GET", "/admin/api/sales", list_sales),
+        _route("POST", "/admin/api/sales", apply_sale),
+        _route("GET", sale, get_sale),
+        _route("DELETE", sale, delete_sale),
+        *(_route("POST", f"{sale}/{action}", _override(policy)) for action, policy in OVERRIDES.items()),
+        Route("/livez", _livez, methods=["GET"]),
+        *pages.routes(PAGES, "/admin/dashboard"),
+    ]
+
+
+def _route(method: str, path: str, handler: Handler) -> Route:
+    """Nothing under `/admin/api` without the token, and no change from another site's page."""
+
+    async def endpoint(request: Request) -> Response:
+        desk: Desk = request.app.state.desk
+        check_token(desk.settings.admin_token_sha256, bearer(request.scope))
+        if method != "GET":
+            check_origin(request.scope)
+        return await handler(request, desk)
+
+    return Route(path, endpoint, methods=[method])
+
+
+def check_token(expected_sha256: str, token: str) -> None:
+    """Takes as long for a wrong token as for the right one. Raises Unauthorized."""
+    found = hashlib.sha256(token.encode()).hexdigest()
+    if not expected_sha256 or not hmac.compare_digest(found, expected_sha256.lower()):
+        raise Unauthorized("this is not the token of the admin port", code="bad_token")
+
+
+async def list_sales(request: Request, desk: Desk) -> Response:
+    return _json({"sales": await sales.states(desk.store, desk.ledger, desk.board)})
+
+
+async def get_sale(request: Request, desk: Desk) -> Response:
+    sale = await sales.get(desk.store, request.path_params["sale"])
+    if "yaml" in request.headers.get("accept", ""):
+        return Response(dump_sale(sale), headers={**NO_STORE, "content-type": "application/yaml"})
+    return _json(to_builtins(sale))
+
+
+async def apply_sale(request: Request, desk: Desk) -> Response:
+    sale = parse_sale(await read_body(request, MAX_RESOURCE_BYTES))
+    new = await sales.apply(desk.store, desk.ledger, sale, PAGE_WHO)
+    return _json(to_builtins(sale), 201 if new else 200)
+
+
+async def delete_sale(request: Request, desk: Desk) -> Response:
+    reason = await read_json(request, Reason)
+    view = desk.board.view(request.path_params["sale"])
+    await sales.delete(desk.store, desk.ledger, view, reason.who, reason.why)
+    return Response(status_code=204)
+
+
+def _override(policy: Policy | None) -> Handler:
+    async def override(request: Request, desk: Desk) -> Response:
+        reason = await read_json(request, Reason)
+        name = request.path_params["sale"]
+        in_force = await sales.override(desk.store, desk.ledger, name, policy, reason.who, reason.why)
+        return _json({"policy": in_force})
+
+    return override
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Json(content, status, headers=NO_STORE)
+
+
+async def _livez(request: Request) -> Response:
+    return Json({"status": "ok"})

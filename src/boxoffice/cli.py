@@ -1,0 +1,165 @@
+"""`boxoffice`: runs the processes, and steers what they sell. Settings come from BOXOFFICE_* variables."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boxoffice import __version__, cli_orders, cli_sale, migrations
+from boxoffice.console import Json, examples, fail, run
+from boxoffice.errors import BoxofficeError
+from boxoffice.eventlog import open_log
+from boxoffice.settings import Settings
+from boxoffice.store import Store
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Sells the seats of a concert to a crowd: enter, wait, admit, hold, pay, settle.",
+    epilog=examples(
+        "boxoffice demo                              # a whole sale on this machine, with its verdict",
+        "boxoffice sale apply -f concertsale.yaml    # put a concert on sale",
+        "boxoffice audit tide-seoul                  # is everything written down, once?",
+    ),
+)
+app.add_typer(cli_sale.app, name="sale")
+app.add_typer(cli_orders.orders, name="orders")
+app.add_typer(cli_orders.dlq, name="dlq")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"boxoffice {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog=examples(
+        "boxoffice demo",
+        "boxoffice demo --buyers 2000 --seed 7",
+        "boxoffice demo --buyers 60 --seats 30 --report report.json </dev/null",
+    )
+)
+def demo(
+    buyers: Annotated[int, typer.Option(min=2, max=5000, help="How many come.")] = 1000,
+    seats: Annotated[int, typer.Option(min=10, max=5000, help="How many seats there are.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Who does what follows from it.")] = 1,
+    report: Annotated[Path | None, typer.Option(help="Write the report as JSON to this file.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Keep data and logs in this (empty) directory.")] = None,
+) -> None:
+    """A crowd fights for the seats of a concert, on this machine, over HTTP; then the verdict.
+
+    Starts a store, two `serve`, `admin` and `settle`, sends the buyers with k6, and compares what they were
+    told with the ledger and with the gateway's charges. Ends with 0 only if every promise was kept. On a
+    terminal it stays up afterwards, with a second concert on sale, until Ctrl-C.
+    """
+    from boxoffice.demo import Demo
+
+    kept = run(Demo(buyers=buyers, seats=seats, seed=seed, report=report, data_dir=data_dir).run())
+    raise typer.Exit(0 if kept else 1)
+
+
+@app.command(
+    epilog=examples(
+        "boxoffice serve",
+        "BOXOFFICE_PORT=8093 boxoffice serve    # a second one beside it",
+    )
+)
+def serve() -> None:
+    """Serves the buyers: pages and API (port 8083)."""
+    from boxoffice.app import build_app
+    from boxoffice.server import run_server
+
+    settings = Settings.from_env()
+    run_server(build_app(settings), settings, settings.port)
+
+
+@app.command(
+    epilog=examples(
+        "BOXOFFICE_ADMIN_TOKEN_SHA256=$(printf %s \"$TOKEN\" | sha256sum | cut -d' ' -f1) boxoffice admin",
+        'curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8084/admin/api/sales',
+    )
+)
+def admin() -> None:
+    """Serves those who run the sales: dashboard and API (port 8084)."""
+    from boxoffice.admin import build_admin
+    from boxoffice.server import run_server
+
+    settings = Settings.from_env()
+    run_server(build_admin(settings), settings, settings.admin_port)
+
+
+@app.command(
+    epilog=examples(
+        "boxoffice settle",
+        "BOXOFFICE_SETTLE_PORT=0 boxoffice settle    # a second one shares the partitions",
+    )
+)
+def settle() -> None:
+    """Charges the orders in the log and writes them into the ledger, each once."""
+    from boxoffice.settlement import run_settlement
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    run(run_settlement(Settings.from_env()))
+
+
+@app.command(
+    epilog=examples(
+        "boxoffice migrate",
+        "BOXOFFICE_LEDGER_URL=sqlite+aiosqlite:////var/lib/boxoffice/ledger.db boxoffice migrate",
+    )
+)
+def migrate() -> None:
+    """Brings the ledger's tables up to date and makes the event log. Safe to repeat."""
+    run(_migrate(Settings.from_env()))
+    typer.echo("the ledger and the log are ready")
+
+
+async def _migrate(settings: Settings) -> None:
+    await migrations.migrate(settings)
+    store = await Store.open(settings)
+    try:
+        event_log = await open_log(settings, store)
+        await event_log.close()
+    finally:
+        await store.close()
+
+
+@app.command(epilog=examples("boxoffice audit tide-seoul", "boxoffice audit tide-seoul -o json | jq .differences"))
+def audit(sale: Annotated[str, typer.Argument(help="The sale's name.")], output: Json = None) -> None:
+    """Compares Redis, log, ledger and the gateway's charges. Ends with 1 when they differ."""
+    raise typer.Exit(0)
+
+
+def main() -> None:
+    """Errors are one line on stderr: exit code 2 for a command that cannot be understood, else 1."""
+    try:
+        sys.exit(app(standalone_mode=False, prog_name="boxoffice"))
+    except BoxofficeError as error:
+        fail(error.detail, 1)
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
+    except (BrokenPipeError, OSError) as error:
+        fail(str(error), 1)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # Typer's own errors; their class moves between its versions
+            raise
+        if not error.args or not str(error.args[0]).startswith("Usage:"):
+            fail(error.format_message(), 2)
+        typer.echo(error.format_message(), err=True)  # a command that was called with nothing shows its help
+        sys.exit(2)

@@ -1,0 +1,175 @@
+"""`boxoffice sale`: the sales of an instance, from the same YAML that a cluster takes."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boxoffice import sales
+from boxoffice.console import Json, Who, Why, examples, open_office, print_json, print_table, run
+from boxoffice.errors import BadInput
+from boxoffice.sale import MAX_RESOURCE_BYTES, ConcertSale, Policy, dump_sale, parse_sales, to_builtins
+from boxoffice.sales import SaleState
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Put concerts on sale, and steer the sales.",
+    epilog=examples(
+        "boxoffice sale apply -f concertsale.yaml",
+        "boxoffice sale list",
+        "boxoffice sale hold tide-seoul --why 'the ledger is slow'",
+    ),
+)
+
+Name = Annotated[str, typer.Argument(help="The sale's name.")]
+
+
+class Shape(StrEnum):
+    yaml = "yaml"
+    json = "json"
+
+
+@app.command(
+    epilog=examples(
+        "boxoffice sale apply -f concertsale.yaml",
+        "boxoffice sale get tide-seoul | sed 's/policy: Open/policy: Hold/' | boxoffice sale apply -f -",
+    )
+)
+def apply(
+    file: Annotated[Path, typer.Option("-f", "--file", help="ConcertSale YAML or JSON; - reads stdin.")],
+    who: Who,
+) -> None:
+    """Makes the sales of a file, or changes them."""
+    run(_apply(parse_sales(_read(file)), who))
+
+
+def _read(file: Path) -> bytes:
+    if str(file) == "-":
+        return sys.stdin.buffer.read(MAX_RESOURCE_BYTES + 1)
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MAX_RESOURCE_BYTES + 1)
+    except OSError as error:
+        raise BadInput(f"{file}: {error.strerror}") from None
+
+
+async def _apply(resources: list[ConcertSale], who: str) -> None:
+    async with open_office() as office:
+        for sale in resources:
+            new = await sales.apply(office.store, office.ledger, sale, who)
+            typer.echo(f"concertsale/{sale.metadata.name} {'created' if new else 'configured'}")
+
+
+@app.command(
+    "list",
+    epilog=examples("boxoffice sale list", "boxoffice sale list -o json | jq '.sales[] | {name, sold, total}'"),
+)
+def list_(output: Json = None) -> None:
+    """Shows every sale: who waits, who is inside, what is sold."""
+    found = run(_states())
+    if output:
+        print_json({"sales": found})
+        return
+    header = ["NAME", "STATE", "POLICY", "MODE", "WAITING", "ACTIVE", "RATE", "HELD", "SOLD", "TOTAL"]
+    print_table(header, [_row(state) for state in found])
+
+
+def _row(s: SaleState) -> list[str | int]:
+    policy = f"{s.policy} ({s.override.policy})" if s.override else s.policy
+    return [s.name, s.state, policy, s.mode, s.waiting, s.active, s.rate_per_minute, s.held, s.sold, s.total]
+
+
+async def _states() -> list[SaleState]:
+    async with open_office() as office:
+        return await sales.states(office.store, office.ledger, office.board)
+
+
+@app.command(
+    epilog=examples("boxoffice sale get tide-seoul > tide-seoul.yaml", "boxoffice sale get tide-seoul -o json")
+)
+def get(
+    name: Name, output: Annotated[Shape, typer.Option("-o", "--output", help="How to print it.")] = Shape.yaml
+) -> None:
+    """Prints a sale as `apply` takes it."""
+    sale = run(_get(name))
+    if output is Shape.json:
+        print_json(to_builtins(sale))
+    else:
+        typer.echo(dump_sale(sale), nl=False)
+
+
+async def _get(name: str) -> ConcertSale:
+    async with open_office() as office:
+        return await sales.get(office.store, name)
+
+
+@app.command(
+    epilog=examples(
+        "boxoffice sale hold tide-seoul --why 'the ledger is slow'",
+        "boxoffice sale resume tide-seoul --why 'the ledger is well again'",
+    )
+)
+def hold(name: Name, why: Why, who: Who) -> None:
+    """Nobody new is let in; those inside go on, the line is kept."""
+    run(_override(name, "Hold", who, why))
+
+
+@app.command(
+    epilog=examples(
+        "boxoffice sale drain tide-seoul --why 'enough for the night'",
+        "boxoffice sale resume tide-seoul --why 'a second night was added'",
+    )
+)
+def drain(name: Name, why: Why, who: Who) -> None:
+    """Nobody new may join the line either; nobody is let in."""
+    run(_override(name, "Drain", who, why))
+
+
+@app.command(
+    epilog=examples(
+        "boxoffice sale close tide-seoul --why 'the concert is cancelled'",
+        "boxoffice orders refund --sale tide-seoul --why 'the concert is cancelled'",
+    )
+)
+def close(name: Name, why: Why, who: Who) -> None:
+    """The sale is over; orders that were placed are settled."""
+    run(_override(name, "Closed", who, why))
+
+
+@app.command(
+    epilog=examples(
+        "boxoffice sale resume tide-seoul --why 'the ledger is well again'",
+        "boxoffice sale resume tide-seoul --why 'false alarm' --who 'the night shift'",
+    )
+)
+def resume(name: Name, why: Why, who: Who) -> None:
+    """Takes hold, drain or close back: what the resource says counts again."""
+    run(_override(name, None, who, why))
+
+
+async def _override(name: str, policy: Policy | None, who: str, why: str) -> None:
+    async with open_office() as office:
+        in_force = await sales.override(office.store, office.ledger, name, policy, who, why)
+    typer.echo(f"concertsale/{name} policy in force: {in_force}")
+
+
+@app.command(
+    epilog=examples(
+        "boxoffice sale close tide-seoul --why 'it was a rehearsal'",
+        "boxoffice sale delete tide-seoul --why 'it was a rehearsal'",
+    )
+)
+def delete(name: Name, why: Why, who: Who) -> None:
+    """Removes a sale that is not running. The ledger keeps its orders."""
+    run(_delete(name, who, why))
+
+
+async def _delete(name: str, who: str, why: str) -> None:
+    async with open_office() as office:
+        await sales.delete(office.store, office.ledger, office.board.view(name), who, why)
+    typer.echo(f"concertsale/{name} deleted")

@@ -1,0 +1,244 @@
+"""`boxoffice demo`: a crowd, a house, and whether everything that was promised is true afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+from rich.console import Console
+
+from boxoffice import report as reports
+from boxoffice.embedded import Child, Stopped, k6_binary, shipped
+from boxoffice.errors import BadInput
+from boxoffice.progress import Progress
+from boxoffice.report import Report, favourite_count, judge
+from boxoffice.sale import ConcertSale, Seating, SeatingSpec, Section, dump_sale, parse_sales
+from boxoffice.stack import Stack
+from boxoffice.witnesses import Books, Evidence, read_charges, read_stories
+
+FAVOURITES = "front"
+RAMP_SECONDS = 10
+PREQUEUE_SECONDS = 4
+OPEN_HOURS = 2
+LOOK_SECONDS = 0.5
+SETTLE_SECONDS = 60.0
+
+
+@dataclass(kw_only=True)
+class Demo:
+    buyers: int
+    seats: int
+    seed: int
+    report: Path | None = None
+    data_dir: Path | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Other shares of buyers than load/onsale.js has, by its names."""
+    console: Console = field(default_factory=lambda: Console(highlight=False))
+
+    async def run(self) -> bool:
+        """Whether every promise was kept. Raises BadInput, Stopped."""
+        folder = self._folder()
+        async with contextlib.AsyncExitStack() as leaving:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _own_task().cancel)
+            self._say(f"starting a store, two serve, admin and settle in {folder}")
+            stack = await leaving.enter_async_context(Stack(folder))
+            verdict = await self._race(stack)
+            self._print(verdict)
+            if self.console.is_terminal:
+                await self._stay(stack)
+        if not self.data_dir and verdict.kept:
+            shutil.rmtree(folder)
+        elif not verdict.kept:
+            self._say(f"data and logs are in {folder}")
+        return verdict.kept
+
+    def _folder(self) -> Path:
+        if self.data_dir is None:
+            return Path(tempfile.mkdtemp(prefix="boxoffice-demo-"))
+        if self.data_dir.exists() and (not self.data_dir.is_dir() or any(self.data_dir.iterdir())):
+            raise BadInput(f"{self.data_dir} is not an empty directory")
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        return self.data_dir.resolve()
+
+    async def _race(self, stack: Stack) -> Report:
+        """The sale itself, unless a process falls first."""
+        selling = asyncio.create_task(self._sell(stack))
+        falling = asyncio.create_task(stack.fallen())
+        try:
+            await asyncio.wait((selling, falling), return_when=asyncio.FIRST_COMPLETED)
+            if not selling.done():
+                child = falling.result()
+                raise Stopped(f"{child.name} ended in the middle of the sale:\n{child.last_lines()}")
+            return selling.result()
+        finally:
+            for task in (selling, falling):
+                task.cancel()
+            await asyncio.gather(selling, falling, return_exceptions=True)
+
+    async def _sell(self, stack: Stack) -> Report:
+        headers = {"Authorization": f"Bearer {stack.admin_token}"}
+        async with httpx2.AsyncClient(base_url=f"{stack.admin_url}/admin/api", headers=headers, timeout=30) as admin:
+            starts_at = time.time() + 3 + self.buyers / 1000
+            opens_at = starts_at + PREQUEUE_SECONDS
+            sale, other = self._resources(starts_at, opens_at)
+            for resource in (sale, other):
+                await _send(admin, resource)
+            name = sale.metadata.name
+            stories = stack.data_dir / "stories.ndjson"
+            crowd = Child(
+                "k6", self._command(stories), stack.data_dir / "k6.log", self._environment(stack, sale, starts_at)
+            )
+            self._say(f"{self.buyers} buyers want {Seating.of(sale.spec).total} seats of {sale.spec.title}")
+            await crowd.start()
+            try:
+                await self._watch(admin, name, crowd, stories, opens_at)
+            finally:
+                await crowd.stop(seconds=5)
+            await _settled(admin, name)
+            differences = (await _get(admin, f"/sales/{name}/audit"))["differences"]
+        return judge(self._evidence(stack, sale, opens_at, differences))
+
+    def _resources(self, starts_at: float, opens_at: float) -> list[ConcertSale]:
+        """The two concerts of the manifest, the first with this crowd's times and seats."""
+        now = time.time()
+        first, second = parse_sales(shipped("manifests", "concertsale-demo.yaml").read_bytes())
+        seating = first.spec.seating
+        if Seating(seating).total != self.seats:
+            seating = house(self.seats, [section.price_minor for section in seating.sections])
+        return [_timed(first, starts_at, opens_at, seating), _timed(second, now, now, second.spec.seating)]
+
+    def _command(self, stories: Path) -> list[str | Path]:
+        quiet = ["--quiet", "--no-summary", "--no-usage-report", "--address", "", "--log-format", "raw"]
+        return [k6_binary(), "run", *quiet, "--console-output", stories, shipped("load", "onsale.js")]
+
+    def _environment(self, stack: Stack, sale: ConcertSale, starts_at: float) -> dict[str, str]:
+        crowd = {
+            "BASES": ",".join(stack.urls),
+            "SALE": sale.metadata.name,
+            "BUYERS": str(self.buyers),
+            "SEED": str(self.seed),
+            "START_MS": str(int(starts_at * 1000)),
+            "RAMP_SECONDS": str(RAMP_SECONDS),
+            "END_SECONDS": str(150 + self.seats // 5),
+            "CLAIM_SECONDS": str(sale.spec.line.claim_seconds),
+            "CONTESTED": FAVOURITES,
+            "SHARES": msgspec.json.encode(dict(self.shares)).decode(),
+        }
+        return {**os.environ, **crowd}
+
+    async def _watch(self, admin: httpx2.AsyncClient, name: str, crowd: Child, stories: Path, opens_at: float) -> None:
+        ended = asyncio.create_task(crowd.wait())
+        with Progress(self.console, opens_at, self.buyers) as progress:
+            while not ended.done():
+                progress.show(await _sale(admin, name), _lines(stories))
+                await asyncio.wait((ended,), timeout=LOOK_SECONDS)
+        if ended.result():
+            raise Stopped(f"k6 ended with {ended.result()}:\n{crowd.last_lines()}")
+
+    def _evidence(self, stack: Stack, sale: ConcertSale, opens_at: float, differences: list[Any]) -> Evidence:
+        books = Books(stack.ledger_file, sale.metadata.name)
+        total = Seating.of(sale.spec).total
+        return Evidence(
+            buyers=self.buyers,
+            seats=total,
+            opened_ms=int(opens_at * 1000),
+            sold_out_ms=books.last_paid_ms if len(books.tickets) == total else None,
+            stories=read_stories(stack.data_dir / "stories.ndjson"),
+            tickets=books.tickets,
+            amounts=books.amounts,
+            charges=read_charges(stack.gateway_file, books.uid),
+            differences=[str(difference) for difference in differences],
+        )
+
+    def _print(self, verdict: Report) -> None:
+        self._say("")
+        reports.write(verdict, self._say)
+        if self.report:
+            document = {"buyers": self.buyers, "seats": self.seats, "seed": self.seed, **verdict.to_json()}
+            self.report.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+
+    async def _stay(self, stack: Stack) -> None:
+        """A second concert is on sale: whoever sits at the terminal may buy, until Ctrl-C."""
+        self._say("")
+        self._say(f"  pages    {stack.urls[0]}/concerts")
+        self._say(f"  admin    {stack.admin_url}/admin/dashboard")
+        self._say(f"  token    {stack.admin_token}")
+        self._say(f"  shell    . {stack.env_file}; boxoffice sale list")
+        self._say("Ctrl-C ends it.")
+        enough = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, enough.set)
+        await enough.wait()
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, markup=False, soft_wrap=True)
+
+
+def _lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def _own_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task
+    return task
+
+
+def house(seats: int, prices: list[int]) -> SeatingSpec:
+    """Any number of seats, cut like the manifest's: a tenth are everybody's favourites, a fifth are standing."""
+    favourites = favourite_count(seats)
+    rows = (seats * 7 // 10) // 25
+    standing = seats - favourites - rows * 25
+    sections = [Section(name=FAVOURITES, rows=1, seats_per_row=favourites, price_minor=prices[0])]
+    if rows:
+        sections.append(Section(name="stalls", rows=rows, seats_per_row=25, price_minor=prices[1]))
+    sections.append(Section(name="floor", capacity=standing, price_minor=prices[-1]))
+    return SeatingSpec(sections=sections)
+
+
+def _timed(sale: ConcertSale, starts_at: float, opens_at: float, seating: SeatingSpec) -> ConcertSale:
+    opens = datetime.fromtimestamp(opens_at, UTC)
+    spec = msgspec.structs.replace(
+        sale.spec,
+        pre_queue_time=datetime.fromtimestamp(starts_at, UTC),
+        opens_time=opens,
+        closes_time=opens + timedelta(hours=OPEN_HOURS),
+        seating=seating,
+    )
+    return msgspec.structs.replace(sale, spec=spec)
+
+
+async def _send(admin: httpx2.AsyncClient, sale: ConcertSale) -> None:
+    answer = await admin.post("/sales", content=dump_sale(sale).encode(), headers={"Content-Type": "application/yaml"})
+    answer.raise_for_status()
+
+
+async def _get(admin: httpx2.AsyncClient, path: str) -> Any:
+    return (await admin.get(path)).raise_for_status().json()
+
+
+async def _sale(admin: httpx2.AsyncClient, name: str) -> dict[str, Any]:
+    sales = (await _get(admin, "/sales"))["sales"]
+    return next(sale for sale in sales if sale["name"] == name)
+
+
+async def _settled(admin: httpx2.AsyncClient, name: str) -> None:
+    """Until no order is under way any more. Raises Stopped."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (await _sale(admin, name))["paying"]:
+        if time.monotonic() > deadline:
+            raise Stopped(f"orders are not settled {SETTLE_SECONDS:.0f} s after the last buyer")
+        await asyncio.sleep(LOOK_SECONDS)
