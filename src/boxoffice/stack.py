@@ -8,9 +8,10 @@ import os
 import secrets
 import shlex
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from boxoffice.embedded import Child, EmbeddedStore, Stopped, answers, free_ports
 from boxoffice.settings import Settings
@@ -21,12 +22,14 @@ SERVE_PROCESSES = 2
 class Stack:
     """Its processes run between `async with` and the end of the block; its data stays in `data_dir`."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, serve_processes: int = SERVE_PROCESSES, **changes: Any) -> None:
+        """`changes` are settings that differ from the embedded default."""
         self.data_dir = data_dir
+        self.changes = changes
         self.store = EmbeddedStore(data_dir / "valkey")
         self.admin_token = secrets.token_urlsafe(24)
         first, self.admin_port, self.settle_port, *others = free_ports(
-            SERVE_PROCESSES + 2, preferred=(8083, 8084, 8085)
+            serve_processes + 2, preferred=(8083, 8084, 8085)
         )
         self.serve_ports = [first, *others]
         self.keys, self.place_key = f"k1:{secrets.token_hex(32)}", secrets.token_hex(32)
@@ -42,7 +45,7 @@ class Stack:
 
     def settings(self, port: int = 0) -> Settings:
         """Only good once the store has its port."""
-        return Settings(
+        settings = Settings(
             store_url=self.store.url,
             ledger_url=f"sqlite+aiosqlite:///{self.ledger_file}",
             gateway_url=f"sqlite+aiosqlite:///{self.gateway_file}",
@@ -55,6 +58,7 @@ class Stack:
             admin_port=self.admin_port,
             settle_port=self.settle_port,
         )
+        return replace(settings, **self.changes)
 
     @property
     def ledger_file(self) -> Path:
@@ -106,7 +110,20 @@ class Stack:
     async def _start_child(self, name: str, command: str, port: int) -> None:
         child = self._child(name, command, self.settings(port))
         self.children.append(child)
-        await child.start(lambda: answers(f"http://127.0.0.1:{port}/livez"))
+        await _until_live(child)
+
+    def child(self, name: str) -> Child:
+        """`serve-<port>`, `admin` or `settle`."""
+        return next(child for child in self.children if child.name == name)
+
+    async def restart(self, name: str, failpoint: str = "") -> Child:
+        """Starts a process again, to die at a failpoint if one is named."""
+        child = self.child(name)
+        await child.stop()
+        assert child.env is not None
+        child.env["BOXOFFICE_FAILPOINT"] = failpoint
+        await _until_live(child)
+        return child
 
     def _child(self, name: str, command: str, settings: Settings) -> Child:
         argv = [sys.executable, "-m", "boxoffice", command]
@@ -125,6 +142,13 @@ class Stack:
         """Ours first, then the store that they need to end well."""
         await asyncio.gather(*(child.stop() for child in self.children))
         await self.store.stop()
+
+
+async def _until_live(child: Child) -> None:
+    assert child.env is not None
+    own_port = {"admin": "ADMIN_PORT", "settle": "SETTLE_PORT"}.get(child.name, "PORT")
+    url = f"http://127.0.0.1:{child.env[f'BOXOFFICE_{own_port}']}/livez"
+    await child.start(lambda: answers(url))
 
 
 def environment(settings: Settings) -> dict[str, str]:
