@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from boxoffice.errors import BoxofficeError, NotFound, Recovering, StoreUnavailable
+from boxoffice.errors import BoxofficeError, NotFound, Recovering, StoreUnavailable, Unavailable
 from boxoffice.sale import Seating, Spec
 from boxoffice.store import Store
 
@@ -181,10 +181,12 @@ class Board:
         self._names_at = 0.0
 
     def view(self, name: str) -> View:
-        """Raises NotFound for a sale that this instance does not have."""
+        """Raises NotFound for a sale that this instance does not have, Unavailable before its first beat."""
         view = self.views.get(name)
-        if view is None or not view.ready:
+        if view is None:
             raise NotFound(f"there is no sale named {name!r}", code="unknown_sale")
+        if not view.ready:
+            raise Unavailable("this sale is being loaded", code="loading", retry_after=1)
         return view
 
     async def run(self) -> None:
@@ -226,7 +228,7 @@ class Board:
         except Recovering:
             view.mark_recovering()
         except StoreUnavailable as error:
-            log.debug("tick of %s: %s", view.name, error)
+            log.warning("beat of %s: %s", view.name, error)
 
     async def _forget_or_keep(self, view: View) -> None:
         """A sale that was dropped on purpose goes; one that Redis lost is kept until it is rebuilt."""

@@ -22,15 +22,15 @@ SERVE_PROCESSES = 2
 class Stack:
     """Its processes run between `async with` and the end of the block; its data stays in `data_dir`."""
 
-    def __init__(self, data_dir: Path, serve_processes: int = SERVE_PROCESSES, **changes: Any) -> None:
-        """`changes` are settings that differ from the embedded default."""
+    def __init__(
+        self, data_dir: Path, serve_processes: int = SERVE_PROCESSES, ports: tuple[int, ...] = (), **changes: Any
+    ) -> None:
+        """`ports` are taken where they are free; `changes` are settings that differ from the embedded default."""
         self.data_dir = data_dir
         self.changes = changes
         self.store = EmbeddedStore(data_dir / "valkey")
         self.admin_token = secrets.token_urlsafe(24)
-        first, self.admin_port, self.settle_port, *others = free_ports(
-            serve_processes + 2, preferred=(8083, 8084, 8085)
-        )
+        first, self.admin_port, self.settle_port, *others = free_ports(serve_processes + 2, preferred=ports)
         self.serve_ports = [first, *others]
         self.keys, self.place_key = f"k1:{secrets.token_hex(32)}", secrets.token_hex(32)
         self.children: list[Child] = []
@@ -148,7 +148,12 @@ async def _until_live(child: Child) -> None:
     assert child.env is not None
     own_port = {"admin": "ADMIN_PORT", "settle": "SETTLE_PORT"}.get(child.name, "PORT")
     url = f"http://127.0.0.1:{child.env[f'BOXOFFICE_{own_port}']}/livez"
-    await child.start(lambda: answers(url))
+    await child.start(lambda: _serves(child, url))
+
+
+async def _serves(child: Child, url: str) -> bool:
+    """That it is this process that answers, not another one that was quicker to take the port."""
+    return (child.name == "settle" or child.said(b"Uvicorn running on")) and await answers(url)
 
 
 def environment(settings: Settings) -> dict[str, str]:
