@@ -233,7 +233,9 @@ local function snapshot()
   local outstanding = redis.call('ZCOUNT', P .. 'line', '-inf', called)
   local waiting = redis.call('ZCARD', P .. 'line') - outstanding
   local word = stage_word(v)
-  local mean = tonumber(v.pace)
+  -- The mean starts from nothing at the opening; without this everybody would be told hours at first.
+  local grown = 1 - math.exp(-math.max(1000, NOW - tonumber(v.opened_ms)) / 20000)
+  local mean = tonumber(v.pace) / grown
   local per_minute = math.floor(mean * 60 + 0.5)
   local swing = 1
   if mean > 0 then swing = math.max(0.1, math.min(1, math.sqrt(tonumber(v.spread) / 20) / mean)) end
