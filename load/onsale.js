@@ -32,7 +32,7 @@ const SHARES = Object.assign(
     declined: 0.1, // pays with a card that is declined, then with another
     quits: 0.02, // pays with a card that is declined, and leaves
     twice: 0.08, // sends the payment twice at once
-    slow: 0.03, // has a bank that takes two seconds
+    slow: 0.01, // has a bank that takes two seconds
     fault: 0.01, // meets a fault of the gateway
     pair: 0.2, // wants two seats
     contested: 0.8, // tries the contested section first

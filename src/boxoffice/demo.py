@@ -28,6 +28,9 @@ from boxoffice.sale import ConcertSale, Seating, SeatingSpec, Section, dump_sale
 from boxoffice.stack import Stack
 from boxoffice.witnesses import Books, Evidence, read_charges, read_stories
 
+PORTS = (8083, 8084, 8085)
+"""Of the first pod, `admin` and `settle`, where they are free: easy to remember."""
+
 FAVOURITES = "front"
 RAMP_SECONDS = 10
 PREQUEUE_SECONDS = 4
@@ -53,7 +56,7 @@ class Demo:
         async with contextlib.AsyncExitStack() as leaving:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _own_task().cancel)
             self._say(f"starting a store, two serve, admin and settle in {folder}")
-            stack = await leaving.enter_async_context(Stack(folder))
+            stack = await leaving.enter_async_context(Stack(folder, ports=PORTS))
             verdict = await self._race(stack)
             self._print(verdict)
             if self.console.is_terminal:
@@ -107,7 +110,7 @@ class Demo:
             finally:
                 await crowd.stop(seconds=5)
             await _settled(admin, name)
-            differences = (await _get(admin, f"/sales/{name}/audit"))["differences"]
+            differences = (await _ask(admin, "GET", f"/sales/{name}/audit"))["differences"]
         return judge(self._evidence(stack, sale, opens_at, differences))
 
     def _resources(self, starts_at: float, opens_at: float) -> list[ConcertSale]:
@@ -142,7 +145,8 @@ class Demo:
         ended = asyncio.create_task(crowd.wait())
         with Progress(self.console, opens_at, self.buyers) as progress:
             while not ended.done():
-                progress.show(await _sale(admin, name), _lines(stories))
+                if sale := await _sale(admin, name):
+                    progress.show(sale, _lines(stories))
                 await asyncio.wait((ended,), timeout=LOOK_SECONDS)
         if ended.result():
             raise Stopped(f"k6 ended with {ended.result()}:\n{crowd.last_lines()}")
@@ -221,24 +225,29 @@ def _timed(sale: ConcertSale, starts_at: float, opens_at: float, seating: Seatin
     return msgspec.structs.replace(sale, spec=spec)
 
 
+async def _ask(admin: httpx2.AsyncClient, method: str, path: str, **request: Any) -> Any:
+    """Raises Stopped when the admin port does not answer as it should."""
+    try:
+        answer = await admin.request(method, path, **request)
+        return answer.raise_for_status().json()
+    except httpx2.HTTPError as error:
+        raise Stopped(f"{method} {path} on the admin port: {error}") from error
+
+
 async def _send(admin: httpx2.AsyncClient, sale: ConcertSale) -> None:
-    answer = await admin.post("/sales", content=dump_sale(sale).encode(), headers={"Content-Type": "application/yaml"})
-    answer.raise_for_status()
+    await _ask(admin, "POST", "/sales", content=dump_sale(sale).encode())
 
 
-async def _get(admin: httpx2.AsyncClient, path: str) -> Any:
-    return (await admin.get(path)).raise_for_status().json()
-
-
-async def _sale(admin: httpx2.AsyncClient, name: str) -> dict[str, Any]:
-    sales = (await _get(admin, "/sales"))["sales"]
-    return next(sale for sale in sales if sale["name"] == name)
+async def _sale(admin: httpx2.AsyncClient, name: str) -> dict[str, Any] | None:
+    """None for the second that a new sale needs to be seen."""
+    sales = (await _ask(admin, "GET", "/sales"))["sales"]
+    return next((sale for sale in sales if sale["name"] == name), None)
 
 
 async def _settled(admin: httpx2.AsyncClient, name: str) -> None:
     """Until no order is under way any more. Raises Stopped."""
     deadline = time.monotonic() + SETTLE_SECONDS
-    while (await _sale(admin, name))["paying"]:
+    while not (sale := await _sale(admin, name)) or sale["paying"]:
         if time.monotonic() > deadline:
             raise Stopped(f"orders are not settled {SETTLE_SECONDS:.0f} s after the last buyer")
         await asyncio.sleep(LOOK_SECONDS)

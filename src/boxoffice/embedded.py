@@ -51,14 +51,13 @@ class Stopped(BoxofficeError):
 class Child:
     """One process of ours; its output is appended to a log file."""
 
-    def __init__(
-        self, name: str, argv: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, name: str, argv: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> None:
         self.name = name
         self.argv = [str(part) for part in argv]
         self.log = log
         self.env = None if env is None else dict(env)
         self.process: asyncio.subprocess.Process | None = None
+        self._said_before = 0
 
     @property
     def pid(self) -> int:
@@ -73,6 +72,7 @@ class Child:
         """Returns when `ready` says so. Raises Stopped when the process ends before, or takes too long."""
         command = [sys.executable, "-I", "-S", "-c", LEASH, str(os.getpid()), *self.argv]
         with self.log.open("ab") as log:
+            self._said_before = log.tell()
             self.process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -117,6 +117,12 @@ class Child:
         if self.running:
             os.kill(self.pid, signal.SIGKILL)
         await self.wait()
+
+    def said(self, word: bytes) -> bool:
+        """Whether its output since this start has the word."""
+        with self.log.open("rb") as log:
+            log.seek(self._said_before)
+            return word in log.read(64 * 1024)
 
     def last_lines(self, count: int = 15) -> str:
         with self.log.open("rb") as log:
