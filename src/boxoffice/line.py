@@ -38,29 +38,25 @@ class Whereabouts:
 
 def whereabouts(view: View, number: int) -> Whereabouts:
     """Arithmetic on the snapshot; touches nothing. Numbers that left the line are taken to be spread evenly."""
-    state, claim = view.state, view.spec.line.claim_seconds
+    state, most = view.state, view.poll_max_seconds
     if state in ("closed", "soldOut"):
         return Whereabouts("over" if state == "closed" else "soldOut", poll=POLL_MAX_SECONDS)
     if view.epoch < 2:
         opens_in = (view.spec.opens_time.timestamp() * 1000 - view.now_ms()) / 1000
-        return Whereabouts("prequeue", max(0, number - 1), poll=next_poll(opens_in, claim))
+        return Whereabouts("prequeue", max(0, number - 1), poll=next_poll(opens_in, most))
     if number <= view.called:
         return Whereabouts("lapsed" if number <= view.lapsed else "called")
     ahead = (number - view.called - 1) * view.waiting // max(1, view.issued - view.called)
     if view.per_minute <= 0:
-        return Whereabouts("waiting", ahead, poll=next_poll(60.0, claim))
+        return Whereabouts("waiting", ahead, poll=next_poll(60.0, most))
     p50 = (ahead + 1) * 60 / view.per_minute
     p90 = p50 * (1 + 1.28 * view.swing_per_mille / 1000)  # 1.28: the 90 % quantile of a normal spread
-    return Whereabouts("waiting", ahead, round(p50), round(p90), next_poll(p50, claim))
+    return Whereabouts("waiting", ahead, round(p50), round(p90), next_poll(p50, most))
 
 
-def next_poll(eta_seconds: float, claim_seconds: int) -> int:
-    """clamp(eta/10, 2, 30) s and up to one more, so that a crowd does not poll in step.
-
-    Never more than a third of the time to claim: whoever polls as told hears of the call in time.
-    """
-    most = min(POLL_MAX_SECONDS, claim_seconds / 3)
-    return int(max(POLL_MIN_SECONDS, min(most, eta_seconds / 10)) + random.random())
+def next_poll(eta_seconds: float, most_seconds: int) -> int:
+    """clamp(eta/10, 2, most) s and up to one more, so that a crowd does not poll in step."""
+    return int(max(POLL_MIN_SECONDS, min(most_seconds, eta_seconds / 10)) + random.random())
 
 
 class Polls:

@@ -175,7 +175,7 @@ def _state(view: View, override: Override | None, sums: Mapping[str, Sums] | Non
 
 async def get(store: Store, name: str) -> ConcertSale:
     """The resource as it was applied last. Raises NotFound."""
-    spec = await store.execute("HGET", store.key(name, "sale"), "spec")
+    spec = await store.execute("GET", store.key(name, "spec"))
     if spec is None:
         raise NotFound(f"there is no sale named {name!r}", code="unknown_sale")
     return ConcertSale(

@@ -35,6 +35,7 @@ class View:
         self.name = name
         self.ready = False
         self.recovering = False
+        self.poll_max_seconds = POLL_MAX_SECONDS
         self.uid = b""
         self.state = ""
         self.policy = ""
@@ -83,6 +84,8 @@ class View:
     def _take_spec(self, spec: bytes) -> None:
         self.spec = msgspec.json.decode(spec, type=Spec)
         self.seating = Seating.of(self.spec)
+        # Whoever polls as told hears of the call while it can still be claimed.
+        self.poll_max_seconds = max(POLL_MIN_SECONDS, min(POLL_MAX_SECONDS, self.spec.line.claim_seconds // 3))
         self._plan = [
             {
                 "name": s.name,
@@ -109,7 +112,7 @@ class View:
             "waiting": self.waiting,
             "free": self.free,
             "pacePerMinute": self.per_minute,
-            "poll": {"minSeconds": POLL_MIN_SECONDS, "maxSeconds": POLL_MAX_SECONDS},
+            "poll": {"minSeconds": POLL_MIN_SECONDS, "maxSeconds": self.poll_max_seconds},
         }
         self.line_document = msgspec.json.encode(document)
         mark = "r" if self.recovering else ""

@@ -14,8 +14,7 @@ end
 if not survived then
   redis.call('DEL', SALE)
   blank_record()
-  redis.call('HSET', SALE, 'uid', uid, 'override', '', 'content', '', 'target', ARGV[6], 'spec', ARGV[5],
-    'last_ms', NOW)
+  redis.call('HSET', SALE, 'uid', uid, 'override', '', 'content', '', 'target', ARGV[6], 'last_ms', NOW)
   for i = 13, #ARGV, 2 do redis.call('HSET', SALE, ARGV[i], ARGV[i + 1]) end
 end
 redis.call('HSET', SALE, 'run_id', 'rebuilding', 'digest', digest, 'issued', best('issued', ARGV[7]) + margin, 'called', best('called', ARGV[8]),
@@ -24,6 +23,7 @@ redis.call('HSET', SALE, 'run_id', 'rebuilding', 'digest', digest, 'issued', bes
   'sid', math.max(NOW, number('sid')), 'fence', math.max(NOW, number('fence')),
   'version', math.max(NOW, number('version')), 'map_v', math.max(NOW, number('map_v')),
   'spec_v', math.max(NOW, number('spec_v')))
+redis.call('SET', P .. 'spec', ARGV[5], 'NX')
 redis.call('DEL', P .. 'count', P .. 'busy', P .. 'overstay', P .. 'dropped')
 empty_house(total)
 return { 'ok', survived and 1 or 0 }

@@ -195,6 +195,10 @@ end
 local function beat()
   local v = fields()
   local elapsed = NOW - tonumber(v.last_ms)
+  if elapsed < 0 then -- the server's clock was set back: go on from there
+    redis.call('HSET', SALE, 'last_ms', NOW)
+    return
+  end
   if elapsed < 225 then return end
   redis.call('HSET', SALE, 'last_ms', NOW)
   open_if_due(v)
@@ -271,6 +275,6 @@ end
 beat()
 local view, v = snapshot()
 local spec, map = '', ''
-if ARGV[2] ~= v.spec_v then spec = v.spec end
+if ARGV[2] ~= v.spec_v then spec = redis.call('GET', P .. 'spec') end
 if ARGV[3] ~= v.map_v then map = redis.call('GET', P .. 'map') end
 return { 'ok', view, spec, map, events(ARGV[4]), v.uid }
