@@ -6,21 +6,17 @@ with all that the records became. A second consumer of the partition, a repeat a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from boxoffice.salerecords import SaleRecords
+from boxoffice.orderrecords import OrderRecords, SettledOrder
 from boxoffice.settings import Settings
 from boxoffice.tables import dead_letters, orders, positions, tickets
-
-CHUNK = 500
-
-State = Literal["paid", "declined", "refused", "refunded", "unresolved"]
 
 
 class Fenced(Exception):
@@ -42,44 +38,6 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     applied: int
 
 
-class SettledOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of `orders`. Amounts in minor units, times in Unix milliseconds."""
-
-    id: str
-    sale_uid: str
-    sale: str
-    buyer: str
-    hold: int
-    fence: int
-    seats: list[int]
-    names: list[str]
-    amount_minor: int
-    currency: str
-    method: str
-    state: State
-    placed_ms: int
-    settled_ms: int
-    log_id: str
-    log_partition: int
-    log_offset: int
-    reason: str = ""
-    charge_id: str = ""
-    charge_minor: int = 0
-    attempts: int = 1
-    refunded_ms: int | None = None
-    due_ms: int | None = None
-    who: str = ""
-    why: str = ""
-
-
-class TicketRow(msgspec.Struct, frozen=True):
-    order_id: str
-    item: int
-    sale_uid: str
-    seat: int | None
-    seat_name: str
-
-
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """A record that cannot be an order, on its way to the dead letters."""
 
@@ -92,7 +50,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     first_seen_ms: int
 
 
-class Ledger(SaleRecords):
+class Ledger(OrderRecords):
     async def claim_partition(self, topic: str, log_id: str, partition: int, start: int) -> Claim:
         """Raises the fence; whoever had the partition before is fenced off. `start` is for a new position."""
         where = _position(topic, log_id, partition)
@@ -145,81 +103,6 @@ class Ledger(SaleRecords):
             await _move(connection, claim, claim.next, applied)
         return msgspec.structs.replace(claim, applied=applied)
 
-    async def known_orders(self, ids: Collection[str]) -> set[str]:
-        async with self.reading() as connection:
-            found = await connection.execute(sa.select(orders.c.id).where(orders.c.id.in_(ids)))
-            return set(found.scalars())
-
-    async def sold_seats(self, wanted: Iterable[tuple[str, Iterable[int]]]) -> dict[tuple[str, int], str]:
-        """Of the (sale uid, seats) wanted, those with a live ticket, each with the order that has it."""
-        by_sale: dict[str, set[int]] = {}
-        for sale_uid, seats in wanted:
-            by_sale.setdefault(sale_uid, set()).update(seats)
-        if not by_sale:
-            return {}
-        any_of = (
-            sa.and_(tickets.c.sale_uid == sale_uid, tickets.c.seat.in_(sorted(seats)))
-            for sale_uid, seats in by_sale.items()
-        )
-        statement = sa.select(tickets.c.sale_uid, tickets.c.seat, tickets.c.order_id).where(sa.or_(*any_of))
-        async with self.reading() as connection:
-            return {(row.sale_uid, row.seat): row.order_id for row in await connection.execute(statement)}
-
-    async def order(self, order_id: str) -> SettledOrder | None:
-        async with self.reading() as connection:
-            row = (await connection.execute(sa.select(orders).where(orders.c.id == order_id))).first()
-        return None if row is None else _order(row)
-
-    async def orders_of(
-        self, sale_uid: str, states: Sequence[State] = ()
-    ) -> AsyncIterator[list[SettledOrder]]:
-        """In chunks, by id."""
-        statement = sa.select(orders).where(orders.c.sale_uid == sale_uid).order_by(orders.c.id)
-        if states:
-            statement = statement.where(orders.c.state.in_(states))
-        last = ""
-        while chunk := await self._orders(statement.where(orders.c.id > last)):
-            yield chunk
-            last = chunk[-1].id
-
-    async def orders_between(
-        self, log_id: str, partition: int, start: int, stop: int
-    ) -> AsyncIterator[list[SettledOrder]]:
-        """What the records in [start, stop) of a partition became, in chunks, in order."""
-        statement = (
-            sa.select(orders)
-            .where(orders.c.log_id == log_id, orders.c.log_partition == partition, orders.c.log_offset < stop)
-            .order_by(orders.c.log_offset)
-        )
-        while chunk := await self._orders(statement.where(orders.c.log_offset >= start)):
-            yield chunk
-            start = chunk[-1].log_offset + 1
-
-    async def _orders(self, statement: sa.Select[Any]) -> list[SettledOrder]:
-        async with self.reading() as connection:
-            return [_order(row) for row in await connection.execute(statement.limit(CHUNK))]
-
-    async def tickets_of(self, sale_uid: str) -> AsyncIterator[list[TicketRow]]:
-        """Live and refunded (seat None) ones, in chunks, by order."""
-        order_id, item = "", 0
-        statement = (
-            sa.select(tickets)
-            .where(tickets.c.sale_uid == sale_uid)
-            .order_by(tickets.c.order_id, tickets.c.item)
-            .limit(CHUNK)
-        )
-        while True:
-            beyond = sa.or_(
-                tickets.c.order_id > order_id,
-                sa.and_(tickets.c.order_id == order_id, tickets.c.item > item),
-            )
-            async with self.reading() as connection:
-                rows = (await connection.execute(statement.where(beyond))).all()
-            if not rows:
-                return
-            yield [TicketRow(**row._mapping) for row in rows]
-            order_id, item = rows[-1].order_id, rows[-1].item
-
     async def letters_seen(self, digests: Collection[str]) -> dict[str, tuple[int, int]]:
         """Payloads that failed before: how often, and when first (Unix ms)."""
         statement = (
@@ -233,12 +116,6 @@ class Ledger(SaleRecords):
         )
         async with self.reading() as connection:
             return {row[0]: (row[1], row[2]) for row in await connection.execute(statement)}
-
-    async def due_orders(self, now_ms: int, limit: int = 100) -> list[SettledOrder]:
-        """Orders for which something is still to be done, the longest due first."""
-        statement = sa.select(orders).where(orders.c.due_ms <= now_ms).order_by(orders.c.due_ms)
-        async with self.reading() as connection:
-            return [_order(row) for row in await connection.execute(statement.limit(limit))]
 
     async def change_order(self, seen: SettledOrder, **changes: Any) -> SettledOrder | None:
         """Changes an order that is still as it was seen, its tickets with it: paid ones get theirs, refunded
@@ -258,9 +135,7 @@ class Ledger(SaleRecords):
                 if changed.state == "paid" and seen.state != "paid":
                     await _add(connection, tickets, list(_ticket_rows(changed)))
                 if changed.state == "refunded" and seen.state != "refunded":
-                    await connection.execute(
-                        sa.update(tickets).where(tickets.c.order_id == seen.id).values(seat=None)
-                    )
+                    await connection.execute(sa.update(tickets).where(tickets.c.order_id == seen.id).values(seat=None))
         except IntegrityError as error:
             raise SeatTaken(str(error.orig)) from error
         return changed
@@ -315,14 +190,6 @@ def _order_row(order: SettledOrder) -> dict[str, Any]:
     row["seats"] = msgspec.json.encode(order.seats).decode()
     row["names"] = msgspec.json.encode(order.names).decode()
     return row
-
-
-def _order(row: Any) -> SettledOrder:
-    values = dict(row._mapping)
-    del values["seats_count"]
-    values["seats"] = msgspec.json.decode(values["seats"])
-    values["names"] = msgspec.json.decode(values["names"])
-    return SettledOrder(**values)
 
 
 def _ticket_rows(order: SettledOrder) -> Iterable[dict[str, Any]]:

@@ -16,7 +16,8 @@ import msgspec
 
 from boxoffice.errors import BoxofficeError, NotFound, Recovering
 from boxoffice.eventlog import EventLog
-from boxoffice.ledger import Ledger, SettledOrder
+from boxoffice.ledger import Ledger
+from boxoffice.orderrecords import SettledOrder
 from boxoffice.payments import fingerprint
 from boxoffice.sale import Seating, Spec, record_of
 from boxoffice.salerecords import LineCheckpoint, SaleRecord

@@ -1,6 +1,7 @@
 """The event log on Redis Streams: the embedded default, for one machine and no server to install.
 
-Every key lies under one hash tag: `meta` (the log's id and its number of partitions), `ends` (the next offset
+Every key lies under one hash tag: `meta` (the log's id, its number of partitions, the life of the
+server that made it), `ends` (the next offset
 of each partition), one stream a partition whose entry `<offset + 1>-0` is a record, and the consumers' leases.
 """
 
@@ -74,14 +75,16 @@ class StreamsLog:
         return f"{self._prefix}{name}"
 
     async def log_id(self) -> str:
-        """Makes the log when there is none; how many partitions it has is settled then."""
+        """Makes the log when there is none; how many partitions it has is settled then, and last."""
         meta = self._key("meta")
         with _as_log_unavailable():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hsetnx(meta, "id", secrets.token_hex(16))
-                pipe.hsetnx(meta, "partitions", str(self._settings.log_partitions))
-                pipe.hmget(meta, "id", "partitions")
-                found = (await pipe.execute())[2]
+            pipe = await self._store.connect()
+            *_, found = await asyncio.gather(
+                pipe.send("HSETNX", meta, "run", pipe.run_id),
+                pipe.send("HSETNX", meta, "id", secrets.token_hex(16)),
+                pipe.send("HSETNX", meta, "partitions", self._settings.log_partitions),
+                pipe.send("HMGET", meta, "id", "partitions"),
+            )
         self.partitions = int(found[1])
         return bytes(found[0]).decode()
 
@@ -143,9 +146,7 @@ class StreamsLog:
     async def wait_for(self, partition: int, start: int, seconds: float) -> None:
         """Blocks on a connection of its own until there is a record at `start` or later."""
         with _as_log_unavailable():
-            await self._redis.xread(
-                {self._key(partition): f"{start}-0"}, count=1, block=max(1, int(seconds * 1000))
-            )
+            await self._redis.xread({self._key(partition): f"{start}-0"}, count=1, block=max(1, int(seconds * 1000)))
 
     async def lease(self, member: str) -> tuple[str, int, set[int]]:
         """A heartbeat. Returns the log's id, how many partitions to give up, and those that are ours."""

@@ -4,7 +4,7 @@
 -- ARGV[1] member, ARGV[2] milliseconds until a silent member is gone
 -- Returns {'ok', log id, how many to give up, partition...} | {'closed'} no such log yet
 local log = redis.call('HMGET', KEYS[1], 'id', 'partitions')
-if not log[1] then return {'closed'} end
+if not log[2] then return {'closed'} end
 local me, partitions = ARGV[1], tonumber(log[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,0 +1,156 @@
+"""settle: the process that takes orders from the log, charges them and writes them into the ledger, once.
+
+Each partition is settled in order by one task (`partition.py`), a batch at a time (`batch.py`). Beside them run
+what is still owed to single orders (`arrears.py`), the line's checkpoints, and the rebuilding of a lost Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Protocol, TypeVar
+
+from prometheus_client import Gauge
+
+from boxoffice.arrears import Arrears
+from boxoffice.batch import Batches
+from boxoffice.checkpoints import Checkpoints
+from boxoffice.effects import sink_of
+from boxoffice.errors import Unavailable
+from boxoffice.eventlog import Consumer, open_log
+from boxoffice.gateway import open_gateway
+from boxoffice.ledger import Fenced, open_ledger
+from boxoffice.partition import Desk, Partition
+from boxoffice.probe import serve_probes
+from boxoffice.recovery import Recovery
+from boxoffice.settings import Settings
+from boxoffice.store import Store
+
+OPEN_AGAIN_SECONDS = 1.0
+LAG_SECONDS = 2.0
+
+LAG = Gauge("boxoffice_settle_lag", "Records not yet settled", ["partition"])
+
+logger = logging.getLogger(__name__)
+
+
+class _Closing(Protocol):
+    async def close(self) -> None: ...
+
+
+_Engine = TypeVar("_Engine", bound=_Closing)
+
+
+class Crew:
+    """The partitions that are ours, each with its task."""
+
+    def __init__(self, desk: Desk, consumer: Consumer) -> None:
+        self.partitions: dict[int, Partition] = {}
+        self.fenced = asyncio.Event()
+        self._desk = desk
+        self._consumer = consumer
+
+    def on_assigned(self, log_id: str, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            partition = Partition(self._desk, self._consumer, log_id, number)
+            partition.task.add_done_callback(self._on_done)
+            self.partitions[number] = partition
+        logger.info("settling partitions %s", sorted(self.partitions))
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and isinstance(task.exception(), Fenced):
+            logger.warning("%s: %s", task.get_name(), task.exception())
+            self.fenced.set()
+
+    async def on_revoked(self, numbers: Sequence[int]) -> None:
+        leaving = [self.partitions.pop(number) for number in numbers if number in self.partitions]
+        await asyncio.gather(*(partition.leave() for partition in leaving))
+        for partition in leaving:
+            LAG.remove(str(partition.number))
+
+
+async def run_settlement(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT: the batches in hand are finished, then we leave."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run(settings, stop)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Settles until `stop`. Engines that are out of reach are waited for, at the start too."""
+    async with AsyncExitStack() as stack:
+        store = await _open(stack, stop, lambda: Store.open(settings))
+        log = await _open(stack, stop, lambda: open_log(settings, store))
+        ledger = await _open(stack, stop, lambda: open_ledger(settings))
+        gateway = await _open(stack, stop, lambda: open_gateway(settings))
+        sink = sink_of(store)
+        desk = Desk(settings, log, ledger, Batches(ledger, gateway, settings.gateway_concurrency), sink)
+        await stack.enter_async_context(serve_probes(settings.host, settings.settle_port))
+        loops = (
+            Arrears(ledger, gateway, sink).run(),
+            Checkpoints(store, ledger).run(),
+            Recovery(settings, store, ledger, log).run(),
+        )
+        async with _beside(loops):
+            while not stop.is_set():
+                await _consume(desk, stop)
+
+
+async def _open(stack: AsyncExitStack, stop: asyncio.Event, opener: Callable[[], Awaitable[_Engine]]) -> _Engine:
+    while True:
+        try:
+            engine = await opener()
+        except Unavailable as fault:
+            if stop.is_set():
+                raise
+            logger.warning("waiting: %s", fault.detail)
+            await _either(stop, seconds=OPEN_AGAIN_SECONDS)
+        else:
+            stack.push_async_callback(engine.close)
+            return engine
+
+
+@asynccontextmanager
+async def _beside(loops: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Runs the loops beside the block; one that fails ends the block, and so the process, with its error."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(loop) for loop in loops]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+async def _consume(desk: Desk, stop: asyncio.Event) -> None:
+    """One membership of the consumer group: until `stop`, or until another consumer fenced us off."""
+    consumer = desk.log.consumer()
+    crew = Crew(desk, consumer)
+    await consumer.start(crew.on_assigned, crew.on_revoked)
+    try:
+        while not await _either(stop, crew.fenced, seconds=LAG_SECONDS):
+            await _show_lag(desk, crew)
+    finally:
+        await consumer.close()
+
+
+async def _either(*events: asyncio.Event, seconds: float) -> bool:
+    """Whether one of the events is set within so many seconds."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    done, pending = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    return bool(done)
+
+
+async def _show_lag(desk: Desk, crew: Crew) -> None:
+    try:
+        ends = await desk.log.ends()
+    except Unavailable:
+        return
+    for number, partition in crew.partitions.items():
+        if partition.claim is not None:
+            LAG.labels(str(number)).set(max(0, ends[number] - partition.claim.next))
