@@ -68,6 +68,7 @@ export default function () {
     buyer.story.end = error instanceof Ended ? error.message : 'broken';
     if (!(error instanceof Ended)) buyer.story.problem = String(error);
   }
+  buyer.story.endedAtMs = Date.now();
   console.log(JSON.stringify(buyer.story));
 }
 
@@ -128,7 +129,7 @@ function wait(buyer) {
 
 // claim: the called place becomes a turn inside.
 function claim(buyer) {
-  if (buyer.plan.dawdles) sleep(2 + 6 * buyer.random());
+  if (buyer.plan.dawdles) sleep(1 + 4 * buyer.random());
   if (buyer.plan.absent) sleep(Number(__ENV.CLAIM_SECONDS || 15) + 3);
   const turn = answer(buyer, 'claim', 'POST', '/admissions', {}, buyer.ticket, [201]);
   buyer.admission = turn.admission;

@@ -23,9 +23,10 @@ from boxoffice import report as reports
 from boxoffice.embedded import Child, Stopped, k6_binary, shipped
 from boxoffice.errors import BadInput
 from boxoffice.progress import Progress
-from boxoffice.report import Report, favourite_count, judge
+from boxoffice.report import Report
 from boxoffice.sale import ConcertSale, Seating, SeatingSpec, Section, dump_sale, parse_sales
 from boxoffice.stack import Stack
+from boxoffice.verdict import favourite_count, judge
 from boxoffice.witnesses import Books, Evidence, read_charges, read_stories
 
 PORTS = (8083, 8084, 8085)

@@ -28,6 +28,8 @@ class Told(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 class Story(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     buyer: int
+    plan: list[str] = []
+    """What it means to do out of the usual, by the names of load/onsale.js."""
     number: int = 0
     called_at_ms: int = 0
     steps: list[Step] = []
@@ -35,6 +37,7 @@ class Story(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """The seats that it asked for first."""
     orders: list[Told] = []
     end: str = ""
+    ended_at_ms: int = 0
     problem: str = ""
 
 
@@ -86,13 +89,9 @@ class Books:
         paid = "FROM orders WHERE sale = ? AND state = 'paid'"
         with _reading(file) as db:
             self.uid = str(db.execute("SELECT uid FROM sales WHERE name = ?", (sale,)).fetchone()[0])
-            self.tickets = [
-                Ticket(*row) for row in db.execute(f"SELECT t.order_id, t.seat_name {live}", (sale,))
-            ]
+            self.tickets = [Ticket(*row) for row in db.execute(f"SELECT t.order_id, t.seat_name {live}", (sale,))]
             self.amounts = dict(db.execute(f"SELECT id, amount_minor {paid}", (sale,)))
-            self.last_paid_ms: int | None = db.execute(f"SELECT max(settled_ms) {paid}", (sale,)).fetchone()[
-                0
-            ]
+            self.last_paid_ms: int | None = db.execute(f"SELECT max(settled_ms) {paid}", (sale,)).fetchone()[0]
 
 
 def read_charges(file: Path, sale_uid: str) -> list[Charge]:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from boxoffice.report import Report, judge, percentile, table, write
+from boxoffice.report import Report, table, write
+from boxoffice.verdict import judge, percentile
 from boxoffice.witnesses import Charge, Evidence, Story, Ticket, Told
 
 OPENED = 1_000_000
@@ -35,6 +36,7 @@ def fought_story(buyer: int, seat: str) -> Story:
         steps=[("join", 5.0, 201, ""), ("hold", 7.0, 409, "seats_taken"), ("line", 1.0, 200, "")],
         first=[seat],
         end="soldOut",
+        ended_at_ms=OPENED + 21_500,
     )
 
 
@@ -127,16 +129,14 @@ def test_sees_a_ticket_that_nobody_paid_for(honest: Evidence) -> None:
     assert broken(report) == {"buyers, ledger and gateway say the same"}
 
 
-@pytest.mark.parametrize(
-    "charge", [Charge("order1", 500), Charge("order1", 499)], ids=["twice", "another amount"]
-)
+@pytest.mark.parametrize("charge", [Charge("order1", 500), Charge("order1", 499)], ids=["twice", "another amount"])
 def test_sees_a_wrong_charge(honest: Evidence, charge: Charge) -> None:
     charges = [charge, *honest.charges[charge.amount_minor != 500 :]]
     assert broken(judge(replace(honest, charges=charges))) == {"buyers, ledger and gateway say the same"}
 
 
 def test_sees_a_ticket_that_its_buyer_never_heard_of(honest: Evidence) -> None:
-    report = judge(change(honest, 0, orders=[], end="soldOut"))
+    report = judge(change(honest, 0, orders=[], end="gaveUp"))
     assert broken(report) == {"buyers, ledger and gateway say the same"}
 
 
@@ -160,9 +160,9 @@ def test_sees_a_number_given_twice(honest: Evidence) -> None:
     [(503, "no answer of 5xx"), (500, "no answer of 5xx"), (0, "every request is answered")],
 )
 def test_sees_an_answer_that_must_not_be(honest: Evidence, status: int, promise: str) -> None:
-    assert broken(
-        judge(change(honest, 12, steps=[("hold", 1.0, 409, "seats_taken"), ("line", 9.0, status, "")]))
-    ) == {promise}
+    assert broken(judge(change(honest, 12, steps=[("hold", 1.0, 409, "seats_taken"), ("line", 9.0, status, "")]))) == {
+        promise
+    }
 
 
 def test_sees_buyers_who_came_to_no_end(honest: Evidence) -> None:
@@ -173,6 +173,17 @@ def test_sees_buyers_who_came_to_no_end(honest: Evidence) -> None:
 def test_sees_a_difference_of_the_audit(honest: Evidence) -> None:
     report = judge(replace(honest, differences=["seat 7: sold in Redis, free in the ledger"]))
     assert broken(report) == {"the audit finds no difference"}
+
+
+def test_sees_a_buyer_sent_away_while_a_seat_was_left(honest: Evidence) -> None:
+    early = change(honest, 12, ended_at_ms=OPENED + 20_900)
+    assert broken(judge(early)) == {"nobody is sent away while a seat is left"}
+    assert "nobody is sent away while a seat is left" in broken(judge(replace(honest, sold_out_ms=None)))
+
+
+def test_sees_a_buyer_who_came_when_called_and_was_too_late(honest: Evidence) -> None:
+    assert broken(judge(change(honest, 12, end="lapsed"))) == {"nobody who comes when called loses the turn"}
+    assert judge(change(honest, 12, end="lapsed", plan=["absent"])).kept
 
 
 def test_sees_that_nobody_fought(honest: Evidence) -> None:
@@ -192,7 +203,8 @@ def test_sees_that_buyers_went_out_of_each_others_way(honest: Evidence) -> None:
 
 
 def test_a_small_crowd_is_not_asked_to_fill_the_house(honest: Evidence) -> None:
-    evidence = replace(honest, seats=100, sold_out_ms=None)
+    stories = honest.stories[:10]
+    evidence = replace(honest, buyers=10, stories=stories, seats=100, sold_out_ms=None)
     report = judge(evidence)
     assert report.kept
     assert report.sold_out_seconds is None
