@@ -35,7 +35,7 @@ async def _assert_all_paid_once(house: House, orders: list[str]) -> None:
     assert sorted(charge[0] for charge in house.charges()) == sorted(orders)
     seats = [seat for _, seat in house.tickets()]
     assert len(seats) == len(set(seats)) == len(orders)
-    # AUDIT
+    assert (await house.audit()).differences == []
 
 
 @pytest.mark.parametrize("step", ["pay.recorded", "pay.published", "pay.marked"])
