@@ -67,6 +67,13 @@ def build_app(settings: Settings) -> Starlette:
     return _assemble(lifespan)
 
 
+def start_draining(app: Starlette) -> None:
+    """Not ready any more; open order streams end at their next look."""
+    context: Context | None = getattr(app.state, "context", None)
+    if context is not None:
+        context.draining = True
+
+
 def _assemble(lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]]) -> Starlette:
     return Starlette(
         routes=[

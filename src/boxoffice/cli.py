@@ -82,11 +82,12 @@ def demo(
 )
 def serve() -> None:
     """Serves the buyers: pages and API (port 8083)."""
-    from boxoffice.app import build_app
+    from boxoffice.app import build_app, start_draining
     from boxoffice.server import run_server
 
     settings = Settings.from_env()
-    run_server(build_app(settings), settings, settings.port)
+    app = build_app(settings)
+    run_server(app, settings, settings.port, leave=lambda: start_draining(app))
 
 
 @app.command(
@@ -101,7 +102,7 @@ def admin() -> None:
     from boxoffice.server import run_server
 
     settings = Settings.from_env()
-    run_server(build_admin(settings), settings, settings.admin_port)
+    run_server(build_admin(settings), settings, settings.admin_port, leave=lambda: None)
 
 
 @app.command(

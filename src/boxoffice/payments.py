@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from redis.exceptions import RedisError
@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 
 
 class OrderRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    hold: str
-    payment_method: str
+    hold: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$")]
+    payment_method: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,64}$")]
 
 
 class Order(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 import socket
+from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -15,8 +17,9 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than a load balancer keeps an idle one, so that we never close a connection under a request."""
 
 
-def run_server(app: ASGIApp, settings: Settings, port: int) -> None:
-    """Serves until SIGTERM or SIGINT, then lets open requests end. Exits with 3 when it cannot start."""
+def run_server(app: ASGIApp, settings: Settings, port: int, leave: Callable[[], None]) -> None:
+    """Serves until SIGTERM or SIGINT, then calls `leave` and lets open requests end. Exits with 3 when it cannot
+    start."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     config = uvicorn.Config(
         app,
@@ -32,10 +35,19 @@ def run_server(app: ASGIApp, settings: Settings, port: int) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
-    _Server(config).run()
+    _Server(config, leave).run()
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, leave: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._leave = leave
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Streams would hold the server up until it is killed: they are told first."""
+        self._leave()
+        super().handle_exit(sig, frame)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """What is alive now stays alive: the collector need not look at it again."""
         await super().startup(sockets)

@@ -6,16 +6,16 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http.cookiejar import Cookie, CookieJar
 from datetime import UTC, datetime, timedelta
+from http.cookiejar import Cookie, CookieJar
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 from redis.asyncio import Redis
 
 from boxoffice import sales
-
 from boxoffice.eventlog import open_log
 from boxoffice.gateway import open_gateway
 from boxoffice.ledger import open_ledger
@@ -66,8 +66,6 @@ class House:
         self.stack, self.client = stack, client
 
     async def apply(self, document: dict[str, Any]) -> None:
-        import msgspec
-
         sale = parse_sale(msgspec.json.encode(document))
         store, ledger = await Store.open(self.stack.settings()), await open_ledger(self.stack.settings())
         try:
@@ -95,7 +93,7 @@ class House:
     async def until_seen_by_all_pods(self, sale: str = SALE) -> None:
         """Every pod has in its snapshot what Redis has issued."""
         async with asyncio.timeout(10), Redis.from_url(self.stack.store.url) as redis:
-            issued = int(await redis.hget(f"{{boxoffice:{sale}}}:sale", "issued") or 0)  # type: ignore[misc]
+            issued = int(await redis.hget(f"{{boxoffice:{sale}}}:sale", "issued") or 0)
             for pod in range(len(self.stack.urls)):
                 while (await self.line(sale, pod))["issued"] < issued:
                     await asyncio.sleep(0.05)
@@ -104,9 +102,9 @@ class House:
         """The sale is rebuilt, and every pod has seen it."""
         async with asyncio.timeout(seconds), Redis.from_url(self.stack.store.url) as redis:
             key = f"{{boxoffice:{sale}}}:sale"
-            while not int(await redis.hget(key, "recovered_ms") or 0):  # type: ignore[misc]
+            while not int(await redis.hget(key, "recovered_ms") or 0):
                 await asyncio.sleep(0.1)
-            version = int(await redis.hget(key, "version") or 0)  # type: ignore[misc]
+            version = int(await redis.hget(key, "version") or 0)
             for pod in range(len(self.stack.urls)):
                 while (await self.line(sale, pod)).get("version", 0) < version:
                     await asyncio.sleep(0.1)
@@ -136,6 +134,7 @@ class House:
             board = Board(store)
             await board.beat()
             from boxoffice.audit import audit
+
             return await audit(sale, store, log, ledger, gateway)
         finally:
             await gateway.close()

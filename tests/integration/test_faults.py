@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from tests.integration.buyer import Buyer
 from tests.integration.house import SALE, House, open_house, resource
 
-QUICK = {"recovery_wait_seconds": 2.5, "gateway_latency_ms": 1}
+QUICK: dict[str, Any] = {"recovery_wait_seconds": 2.5, "gateway_latency_ms": 1}
 
 
 async def _insiders(house: House, count: int) -> list[Buyer]:
@@ -47,8 +48,7 @@ async def test_app_dies_between_two_steps_of_an_order(tmp_path: Path, step: str)
         port = house.stack.serve_ports[0]
         pod = await house.stack.restart(f"serve-{port}", failpoint=f"{step}:2")
         paying = [
-            buyer.pay_surely(hold, f"key-{hold}", house.stack.urls)
-            for buyer, hold in zip(buyers, holds, strict=True)
+            buyer.pay_surely(hold, f"key-{hold}", house.stack.urls) for buyer, hold in zip(buyers, holds, strict=True)
         ]
         orders = [answer["id"] for answer in await asyncio.gather(*paying)]
         assert await pod.wait() == -9, "the failpoint was not reached"
@@ -117,8 +117,8 @@ async def test_four_pods_pace_like_one(tmp_path: Path) -> None:
         seconds = (calls[-1][0] - calls[0][0]) / 1000
         called = calls[-1][1] - calls[0][1]
         assert called <= 10 * seconds + 2
-        assert all(later[1] > earlier[1] for earlier, later in zip(calls, calls[1:], strict=False))
-        assert all(b[0] - a[0] >= 225 for a, b in zip(calls, calls[1:], strict=False)), "one beat for all pods"
+        assert all(later[1] > earlier[1] for earlier, later in itertools.pairwise(calls))
+        assert all(b[0] - a[0] >= 225 for a, b in itertools.pairwise(calls)), "one beat for all pods"
 
 
 async def _calls(house: House) -> list[tuple[int, int]]:
@@ -127,8 +127,8 @@ async def _calls(house: House) -> list[tuple[int, int]]:
 
     async with redis.asyncio.Redis.from_url(house.stack.store.url) as client:
         key = f"{{boxoffice:{SALE}}}:calls"
-        found = await client.zrange(key, 0, -1, withscores=True)
-    return [(int(member.split(b":")[0]), int(score)) for member, score in found]
+        found: Any = await client.zrange(key, 0, -1, withscores=True)
+    return [(int(bytes(member).split(b":")[0]), int(score)) for member, score in found]
 
 
 @pytest.mark.parametrize("wiped", [False, True], ids=["restarted", "wiped"])

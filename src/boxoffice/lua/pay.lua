@@ -23,6 +23,7 @@ local why = refused_entry(place, tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(
 if why then return { why } end
 local no, _, retry = limited('pay:' .. place, 20, 10)
 if no then return { 'limited', retry } end
+if redis.call('LLEN', P .. 'orders:' .. place) >= 100 then return { 'limited', 3600000 } end
 local hold = read_hold(hold_id)
 if not hold or hold.place ~= place or hold.state ~= 'held' or hold.until_ms <= NOW then return { 'gone' } end
 
