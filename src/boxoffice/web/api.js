@@ -1,0 +1,78 @@
+// One request to the API: JSON in, JSON out; whatever goes wrong is a Problem that can be shown as it is.
+
+const TIMEOUT_MS = 15_000;
+
+/** The sale in this page's address: /concerts/<sale>/… */
+export const sale = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+
+export const saleUrl = (rest = "") => `/api/v1/sales/${encodeURIComponent(sale)}${rest}`;
+export const pageUrl = (name = "") => `/concerts/${encodeURIComponent(sale)}${name && `/${name}`}`;
+
+// Said instead of the server's own words where a buyer needs to know what to do.
+const WORDS = {
+  offline: "You seem to be offline.",
+  timeout: "The shop takes longer than usual to answer.",
+  recovering: "The shop is putting its records back in order. Your place and your orders are safe.",
+  store_unavailable: "The shop cannot be reached for the moment. Your place and your orders are safe.",
+  too_many_requests: "Too many requests from your network just now.",
+  line_full: "The line is full for the moment.",
+  superseded: "You continued on another device or in another window. This one is no longer in use.",
+  not_admitted: "You need to be let in from the line before you can do this.",
+  not_enough_seats: "There are not that many free seats left there. Try fewer, or look anywhere.",
+  hold_gone: "Your seats were given back because the time was up.",
+  over_cap: "That is more seats than one buyer may take.",
+};
+
+export class Problem extends Error {
+  /** `status` 0: no answer at all. `retryAfter`: seconds, 0 when not told. `extra`: members of the document. */
+  constructor({ status = 0, code = "offline", detail = "", retryAfter = 0, extra = {} }) {
+    super(WORDS[code] ?? (detail || `The shop answered with an error (${status}).`));
+    Object.assign(this, { status, code, retryAfter, extra });
+  }
+
+  /** The same request may be sent again: it never arrived, or the shop asked for a moment. */
+  get again() {
+    return this.status === 0 || this.status === 429 || this.status >= 500 || this.code === "publishing";
+  }
+}
+
+/** Returns {status, body, retryAfter}; throws Problem. */
+export async function call(method, url, { body, token, headers = {}, type = "application/json" } = {}) {
+  const response = await send(url, {
+    method,
+    cache: "no-cache", // the browser keeps the ETag and asks again with it
+    headers: { ...(token && { authorization: `Bearer ${token}` }), ...(body !== undefined && { "content-type": type }), ...headers },
+    body: typeof body === "object" ? JSON.stringify(body) : body,
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  return { status: response.status, body: await read(response), retryAfter: retryAfterOf(response) };
+}
+
+/** A response that is not an error, its body unread. */
+export async function send(url, options) {
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch (error) {
+    throw new Problem({ code: error.name === "TimeoutError" ? "timeout" : "offline" });
+  }
+  if (!response.ok) throw await problemOf(response);
+  return response;
+}
+
+async function read(response) {
+  try {
+    const json = response.headers.get("content-type")?.includes("json");
+    return json ? await response.json() : await response.text();
+  } catch {
+    throw new Problem({ code: "offline" }); // cut off in the middle
+  }
+}
+
+async function problemOf(response) {
+  const body = await response.json().catch(() => ({}));
+  const { code = `http_${response.status}`, detail = "", ...extra } = body;
+  return new Problem({ status: response.status, code, detail, retryAfter: retryAfterOf(response), extra });
+}
+
+const retryAfterOf = (response) => Number.parseFloat(response.headers.get("retry-after")) || 0;
