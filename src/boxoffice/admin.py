@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from boxoffice import pages, sales
+from boxoffice import deadletters, pages, sales
 from boxoffice.errors import BoxofficeError, Unauthorized
+from boxoffice.eventlog import EventLog, open_log
 from boxoffice.ledger import Ledger, open_ledger
 from boxoffice.sale import MAX_RESOURCE_BYTES, Policy, dump_sale, parse_sale, to_builtins
 from boxoffice.settings import Settings
@@ -28,6 +29,7 @@ from boxoffice.wire import NO_STORE, Json, bearer, check_origin, on_error, read_
 
 PAGES = {"/admin/dashboard": "admin", "/admin/sales/{sale}": "admin-sale"}
 OVERRIDES: dict[str, Policy | None] = {"hold": "Hold", "drain": "Drain", "close": "Closed", "resume": None}
+MOST_LETTER = 2**63 - 1
 PAGE_WHO = "admin page"
 """Who applied a resource: its request has no place for a name."""
 
@@ -46,6 +48,7 @@ class Desk:
     settings: Settings
     store: Store
     ledger: Ledger
+    log: EventLog
     board: Board
 
 
@@ -59,8 +62,9 @@ def build_admin(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         store = await Store.open(settings)
         ledger = await open_ledger(settings)
+        event_log = await open_log(settings, store)
         board = Board(store)
-        app.state.desk = Desk(settings, store, ledger, board)
+        app.state.desk = Desk(settings, store, ledger, event_log, board)
         beating = asyncio.create_task(board.run())
         try:
             yield
@@ -68,6 +72,7 @@ def build_admin(settings: Settings) -> Starlette:
             beating.cancel()
             with suppress(asyncio.CancelledError):
                 await beating
+            await event_log.close()
             await ledger.close()
             await store.close()
 
@@ -83,6 +88,9 @@ def _routes() -> list[Route]:
         _route("GET", sale, get_sale),
         _route("DELETE", sale, delete_sale),
         *(_route("POST", f"{sale}/{action}", _override(policy)) for action, policy in OVERRIDES.items()),
+        _route("GET", "/admin/api/dead-letters", list_letters),
+        _route("POST", "/admin/api/dead-letters/{letter:int}/replay", replay_letter),
+        _route("POST", "/admin/api/dead-letters/{letter:int}/discard", discard_letter),
         Route("/livez", _livez, methods=["GET"]),
         *pages.routes(PAGES, "/admin/dashboard"),
     ]
@@ -140,6 +148,31 @@ def _override(policy: Policy | None) -> Handler:
         return _json({"policy": in_force})
 
     return override
+
+
+async def list_letters(request: Request, desk: Desk) -> Response:
+    letters = await deadletters.list_letters(desk.ledger)
+    return _json({"deadLetters": [deadletters.document(letter) for letter in letters]})
+
+
+async def replay_letter(request: Request, desk: Desk) -> Response:
+    letter, reason = await _letter(request)
+    position = await deadletters.replay_letter(desk.ledger, desk.log, letter, reason.who, reason.why)
+    sales.log_action(reason.who, "replay", str(letter), reason.why)
+    return _json({"partition": position.partition, "offset": position.offset})
+
+
+async def discard_letter(request: Request, desk: Desk) -> Response:
+    letter, reason = await _letter(request)
+    await deadletters.discard_letter(desk.ledger, letter, reason.who, reason.why)
+    sales.log_action(reason.who, "discard", str(letter), reason.why)
+    return Response(status_code=204)
+
+
+async def _letter(request: Request) -> tuple[int, Reason]:
+    reason = await read_json(request, Reason)
+    sales.check_who_and_why(reason.who, reason.why)
+    return min(request.path_params["letter"], MOST_LETTER), reason
 
 
 def _json(content: Any, status: int = 200) -> Response:

@@ -11,7 +11,7 @@ import typer
 
 from boxoffice import deadletters, refunds
 from boxoffice.arrears import Arrears
-from boxoffice.console import Json, Office, Who, Why, examples, open_office, print_json, print_table, run
+from boxoffice.console import Json, Who, Why, examples, open_office, print_json, print_table, run
 from boxoffice.deadletters import DeadLetter
 from boxoffice.effects import sink_of
 from boxoffice.errors import BadInput, NotFound
@@ -37,7 +37,7 @@ dlq = typer.Typer(
 )
 
 OrderId = Annotated[str, typer.Argument(help="32 hex digits.")]
-LetterId = Annotated[int, typer.Argument(min=1, help="As `dlq list` shows it.")]
+LetterId = Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="As `dlq list` shows it.")]
 STATES = ("paid", "declined", "refused", "refunded", "unresolved")
 MOST_SHOWN = 1000
 
@@ -178,7 +178,7 @@ def list_letters(
         raise BadInput(f"--state must be open, replayed or discarded, not {state!r}")
     found = run(_list_letters(state, limit))
     if output:
-        print_json({"deadLetters": [letter_document(letter) for letter in found]})
+        print_json({"deadLetters": [deadletters.document(letter) for letter in found]})
         return
     print_table(["ID", "PARTITION", "OFFSET", "ATTEMPTS", "FIRST SEEN", "ERROR"], [_row(x) for x in found])
 
@@ -195,7 +195,7 @@ def _row(x: DeadLetter) -> list[str | int]:
 @dlq.command("show", epilog=examples("boxoffice dlq show 3", "boxoffice dlq show 3 -o json | jq -r .payload"))
 def show_letter(letter: LetterId, output: Json = None) -> None:
     """Shows one dead letter with its payload."""
-    document = letter_document(run(_show_letter(letter)))
+    document = deadletters.document(run(_show_letter(letter)))
     if output:
         print_json(document)
     else:
@@ -219,15 +219,11 @@ def replay(letter: LetterId, why: Why, who: Who) -> None:
 
 async def _replay(letter: int, who: str, why: str) -> Position:
     async with open_office() as office:
-        return await replay_letter(office, letter, who, why)
-
-
-async def replay_letter(office: Office, letter: int, who: str, why: str) -> Position:
-    event_log = await open_log(office.settings, office.store)
-    try:
-        return await deadletters.replay_letter(office.ledger, event_log, letter, who, why)
-    finally:
-        await event_log.close()
+        event_log = await open_log(office.settings, office.store)
+        try:
+            return await deadletters.replay_letter(office.ledger, event_log, letter, who, why)
+        finally:
+            await event_log.close()
 
 
 @dlq.command(epilog=examples("boxoffice dlq discard 3 --why 'a test record'", "boxoffice dlq list --state discarded"))
@@ -241,19 +237,3 @@ def discard(letter: LetterId, why: Why, who: Who) -> None:
 async def _discard(letter: int, who: str, why: str) -> None:
     async with open_office() as office:
         await deadletters.discard_letter(office.ledger, letter, who, why)
-
-
-def letter_document(letter: DeadLetter) -> dict[str, Any]:
-    """For people and scripts: bytes as text where they are text."""
-    return {
-        "id": letter.id,
-        "state": letter.state,
-        "error": letter.error,
-        "attempts": letter.attempts,
-        "firstSeenAt": _time(letter.first_seen_ms),
-        "origin": f"{letter.topic}/{letter.log_partition}/{letter.log_offset}",
-        "key": letter.record_key.hex(),
-        "payload": letter.payload.decode(errors="replace"),
-        "who": letter.who,
-        "why": letter.why,
-    }

@@ -86,6 +86,8 @@ def _row(s: SaleState) -> list[str | int]:
 
 async def _states() -> list[SaleState]:
     async with open_office() as office:
+        if unready := sorted(name for name, view in office.board.views.items() if not view.ready):
+            typer.echo(f"being restored, not shown: {', '.join(unready)}", err=True)
         return await sales.states(office.store, office.ledger, office.board)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -31,6 +32,22 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     who: str
     why: str
+
+
+def document(letter: DeadLetter) -> dict[str, Any]:
+    """For people and scripts: bytes as text where they are text."""
+    return {
+        "id": letter.id,
+        "state": letter.state,
+        "error": letter.error,
+        "attempts": letter.attempts,
+        "firstSeenAt": datetime.fromtimestamp(letter.first_seen_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+        "origin": f"{letter.topic}/{letter.log_partition}/{letter.log_offset}",
+        "key": letter.record_key.hex(),
+        "payload": letter.payload.decode(errors="replace"),
+        "who": letter.who,
+        "why": letter.why,
+    }
 
 
 async def list_letters(ledger: Ledger, state: str = "open", limit: int = 100, after: int = 0) -> list[DeadLetter]:

@@ -195,9 +195,14 @@ def check_who_and_why(who: str, why: str) -> None:
             raise Unprocessable(f"{field}: must have {most} characters at most", field=field)
 
 
+def log_action(who: str, what: str, subject: str, why: str) -> None:
+    """One line of JSON in the process's log."""
+    log.info("%s", msgspec.json.encode({"who": who, "what": what, "subject": subject, "why": why}).decode())
+
+
 async def _note(ledger: Ledger, who: str, what: str, name: str, why: str) -> None:
     """Into the ledger's trail and the process's log; an emergency does not wait for the ledger."""
-    log.info("%s", msgspec.json.encode({"who": who, "what": what, "subject": name, "why": why}).decode())
+    log_action(who, what, name, why)
     try:
         await ledger.note(who, what, name, why)
     except LedgerUnavailable as error:
