@@ -18,8 +18,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from boxoffice import deadletters, pages, sales
+from boxoffice.audit import audit
 from boxoffice.errors import BoxofficeError, Unauthorized
 from boxoffice.eventlog import EventLog, open_log
+from boxoffice.gateway import open_gateway
 from boxoffice.ledger import Ledger, open_ledger
 from boxoffice.sale import MAX_RESOURCE_BYTES, Policy, dump_sale, parse_sale, to_builtins
 from boxoffice.settings import Settings
@@ -88,6 +90,7 @@ def _routes() -> list[Route]:
         _route("GET", sale, get_sale),
         _route("DELETE", sale, delete_sale),
         *(_route("POST", f"{sale}/{action}", _override(policy)) for action, policy in OVERRIDES.items()),
+        _route("GET", f"{sale}/audit", audit_sale),
         _route("GET", "/admin/api/dead-letters", list_letters),
         _route("POST", "/admin/api/dead-letters/{letter:int}/replay", replay_letter),
         _route("POST", "/admin/api/dead-letters/{letter:int}/discard", discard_letter),
@@ -148,6 +151,15 @@ def _override(policy: Policy | None) -> Handler:
         return _json({"policy": in_force})
 
     return override
+
+
+async def audit_sale(request: Request, desk: Desk) -> Response:
+    gateway = await open_gateway(desk.settings)
+    try:
+        sale = request.path_params["sale"]
+        return _json(await audit(sale, desk.store, desk.log, desk.ledger, gateway))
+    finally:
+        await gateway.close()
 
 
 async def list_letters(request: Request, desk: Desk) -> Response:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from boxoffice import __version__, cli_orders, cli_sale, migrations
-from boxoffice.console import Json, examples, fail, run
+from boxoffice.audit import AuditReport, audit as run_audit
+from boxoffice.console import Json, examples, fail, open_office, print_json, run
 from boxoffice.errors import BoxofficeError
 from boxoffice.eventlog import open_log
+from boxoffice.gateway import open_gateway
 from boxoffice.settings import Settings
 from boxoffice.store import Store
 
@@ -144,7 +147,24 @@ async def _migrate(settings: Settings) -> None:
 @app.command(epilog=examples("boxoffice audit tide-seoul", "boxoffice audit tide-seoul -o json | jq .differences"))
 def audit(sale: Annotated[str, typer.Argument(help="The sale's name.")], output: Json = None) -> None:
     """Compares Redis, log, ledger and the gateway's charges. Ends with 1 when they differ."""
-    raise typer.Exit(0)
+    report = run(_audit(sale))
+    if output:
+        print_json(report)
+    else:
+        for difference in report.differences:
+            typer.echo(f"{difference.kind}: {difference.text}")
+        counts = f"{report.orders} orders, {report.tickets} tickets, {report.charges} charges"
+        typer.echo(f"{sale}: {counts}, {report.in_flight} on their way, {len(report.differences)} differences")
+    raise typer.Exit(1 if report.differences else 0)
+
+
+async def _audit(sale: str) -> AuditReport:
+    async with open_office() as office, AsyncExitStack() as stack:
+        event_log = await open_log(office.settings, office.store)
+        stack.push_async_callback(event_log.close)
+        gateway = await open_gateway(office.settings)
+        stack.push_async_callback(gateway.close)
+        return await run_audit(sale, office.store, event_log, office.ledger, gateway)
 
 
 def main() -> None:

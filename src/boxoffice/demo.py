@@ -164,7 +164,7 @@ class Demo:
             tickets=books.tickets,
             amounts=books.amounts,
             charges=read_charges(stack.gateway_file, books.uid),
-            differences=[str(difference) for difference in differences],
+            differences=[f"{difference['kind']}: {difference['text']}" for difference in differences],
         )
 
     def _print(self, verdict: Report) -> None:
