@@ -16,11 +16,11 @@ import msgspec
 from redis.asyncio import Redis
 
 from boxoffice import sales
+from boxoffice.audit import AuditReport, audit
 from boxoffice.eventlog import open_log
 from boxoffice.gateway import open_gateway
 from boxoffice.ledger import open_ledger
 from boxoffice.sale import parse_sale
-from boxoffice.snapshot import Board
 from boxoffice.stack import Stack
 from boxoffice.store import Store
 from tests.integration.buyer import Buyer
@@ -122,7 +122,7 @@ class House:
         with sqlite3.connect(f"file:{self.stack.ledger_file}?mode=ro", uri=True) as db:
             return dict(db.execute("select id, state from orders").fetchall())
 
-    async def audit(self, sale: str = SALE) -> Any:
+    async def audit(self, sale: str = SALE) -> AuditReport:
         settings = self.stack.settings()
         store = await Store.open(settings)
         log, ledger, gateway = (
@@ -131,10 +131,6 @@ class House:
             await open_gateway(settings),
         )
         try:
-            board = Board(store)
-            await board.beat()
-            from boxoffice.audit import audit
-
             return await audit(sale, store, log, ledger, gateway)
         finally:
             await gateway.close()
