@@ -162,15 +162,17 @@ function seatsWished(buyer, map, first) {
   const front = first && buyer.plan.contested;
   const sections = map.sections.filter((section) => !front || section.name === CONTESTED);
   const names = [];
-  const wanted = sections.flatMap((section) => freeIn(map.states, section).map((seat) => nameOf(section, seat)));
+  let wanted = sections.flatMap((section) => freeIn(map.states, section).map((seat) => nameOf(section, seat)));
   // All gone already: a favourite is asked for all the same, it might come back.
-  if (front && wanted.length < buyer.plan.count) {
-    for (const section of sections) for (let i = 0; i < section.size; i++) wanted.push(nameOf(section, section.first + i));
-  }
+  if (front && wanted.length < buyer.plan.count) wanted = sections.flatMap(seatsOf);
   while (names.length < buyer.plan.count && wanted.length) {
     names.push(wanted.splice(Math.floor(buyer.random() * wanted.length), 1)[0]);
   }
   return names.length ? { seats: names } : { count: 1 };
+}
+
+function seatsOf(section) {
+  return Array.from({ length: section.size }, (_, at) => nameOf(section, section.first + at));
 }
 
 function freeIn(states, section) {

@@ -173,8 +173,6 @@ def main() -> None:
         sys.exit(app(standalone_mode=False, prog_name="boxoffice"))
     except BoxofficeError as error:
         fail(error.detail, 1)
-    except KeyboardInterrupt:
-        fail("interrupted", 130)
     except (BrokenPipeError, OSError) as error:
         fail(str(error), 1)
     except Exception as error:

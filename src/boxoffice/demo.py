@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 import tempfile
@@ -20,7 +19,8 @@ import msgspec
 from rich.console import Console
 
 from boxoffice import report as reports
-from boxoffice.embedded import Child, Stopped, k6_binary, shipped
+from boxoffice.crowd import FAVOURITES, STORIES, Crowd
+from boxoffice.embedded import Stopped, shipped
 from boxoffice.errors import BadInput
 from boxoffice.progress import Progress
 from boxoffice.report import Report
@@ -32,8 +32,6 @@ from boxoffice.witnesses import Books, Evidence, read_charges, read_stories
 PORTS = (8083, 8084, 8085)
 """Of the first pod, `admin` and `settle`, where they are free: easy to remember."""
 
-FAVOURITES = "front"
-RAMP_SECONDS = 10
 PREQUEUE_SECONDS = 4
 OPEN_HOURS = 2
 LOOK_SECONDS = 0.5
@@ -100,16 +98,13 @@ class Demo:
             for resource in (sale, other):
                 await _send(admin, resource)
             name = sale.metadata.name
-            stories = stack.data_dir / "stories.ndjson"
-            crowd = Child(
-                "k6", self._command(stories), stack.data_dir / "k6.log", self._environment(stack, sale, starts_at)
-            )
-            self._say(f"{self.buyers} buyers want {Seating.of(sale.spec).total} seats of {sale.spec.title}")
-            await crowd.start()
+            self._say(f"{self.buyers} buyers want {self.seats} seats of {sale.spec.title}")
+            crowd = Crowd(self.buyers, self.seed, self.shares, stack.data_dir)
+            await crowd.start(stack.urls, sale, starts_at)
             try:
-                await self._watch(admin, name, crowd, stories, opens_at)
+                await self._watch(admin, name, crowd, opens_at)
             finally:
-                await crowd.stop(seconds=5)
+                await crowd.stop()
             await _settled(admin, name)
             differences = (await _ask(admin, "GET", f"/sales/{name}/audit"))["differences"]
         return judge(self._evidence(stack, sale, opens_at, differences))
@@ -123,34 +118,17 @@ class Demo:
             seating = house(self.seats, [section.price_minor for section in seating.sections])
         return [_timed(first, starts_at, opens_at, seating), _timed(second, now, now, second.spec.seating)]
 
-    def _command(self, stories: Path) -> list[str | Path]:
-        quiet = ["--quiet", "--no-summary", "--no-usage-report", "--address", "", "--log-format", "raw"]
-        return [k6_binary(), "run", *quiet, "--console-output", stories, shipped("load", "onsale.js")]
-
-    def _environment(self, stack: Stack, sale: ConcertSale, starts_at: float) -> dict[str, str]:
-        crowd = {
-            "BASES": ",".join(stack.urls),
-            "SALE": sale.metadata.name,
-            "BUYERS": str(self.buyers),
-            "SEED": str(self.seed),
-            "START_MS": str(int(starts_at * 1000)),
-            "RAMP_SECONDS": str(RAMP_SECONDS),
-            "END_SECONDS": str(150 + self.seats // 5),
-            "CLAIM_SECONDS": str(sale.spec.line.claim_seconds),
-            "CONTESTED": FAVOURITES,
-            "SHARES": msgspec.json.encode(dict(self.shares)).decode(),
-        }
-        return {**os.environ, **crowd}
-
-    async def _watch(self, admin: httpx2.AsyncClient, name: str, crowd: Child, stories: Path, opens_at: float) -> None:
+    async def _watch(self, admin: httpx2.AsyncClient, name: str, crowd: Crowd, opens_at: float) -> None:
         ended = asyncio.create_task(crowd.wait())
-        with Progress(self.console, opens_at, self.buyers) as progress:
-            while not ended.done():
-                if sale := await _sale(admin, name):
-                    progress.show(sale, _lines(stories))
-                await asyncio.wait((ended,), timeout=LOOK_SECONDS)
-        if ended.result():
-            raise Stopped(f"k6 ended with {ended.result()}:\n{crowd.last_lines()}")
+        try:
+            with Progress(self.console, opens_at, self.buyers) as progress:
+                while not ended.done():
+                    if sale := await _sale(admin, name):
+                        progress.show(sale, crowd.done())
+                    await asyncio.wait((ended,), timeout=LOOK_SECONDS)
+            ended.result()
+        finally:
+            ended.cancel()
 
     def _evidence(self, stack: Stack, sale: ConcertSale, opens_at: float, differences: list[Any]) -> Evidence:
         books = Books(stack.ledger_file, sale.metadata.name)
@@ -160,7 +138,7 @@ class Demo:
             seats=total,
             opened_ms=int(opens_at * 1000),
             sold_out_ms=books.last_paid_ms if len(books.tickets) == total else None,
-            stories=read_stories(stack.data_dir / "stories.ndjson"),
+            stories=read_stories(stack.data_dir / STORIES),
             tickets=books.tickets,
             amounts=books.amounts,
             charges=read_charges(stack.gateway_file, books.uid),
@@ -190,10 +168,6 @@ class Demo:
 
     def _say(self, line: str) -> None:
         self.console.print(line, markup=False, soft_wrap=True)
-
-
-def _lines(file: Path) -> int:
-    return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
 def _own_task() -> asyncio.Task[Any]:
