@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -53,7 +53,7 @@ class Shop:
         """Somebody was called and did not come."""
         await self._until(name, lambda line: line is not None and line["lapsed"] > 0)
 
-    async def _until(self, name: str, holds: Any) -> None:
+    async def _until(self, name: str, holds: Callable[[dict[str, Any] | None], bool]) -> None:
         async with asyncio.timeout(15):
             while not holds(await self._line(name)):
                 await asyncio.sleep(0.05)

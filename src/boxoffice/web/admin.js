@@ -23,29 +23,61 @@ const FIGURES = {
   revenue: ["Revenue", (s) => (s.revenueMinor === null ? "not known" : money(s.revenueMinor, s.currency))],
 };
 
-const cards = new Map(); // by name: a card stays, only its words change, so that focus and a half-made click stay too
+// By name: a card stays, only its words change, so that focus and a half-made click stay too.
+const cards = new Map();
 
 function card(name) {
   const part = (tag, key, attributes = {}) => make(tag, { "data-part": key, ...attributes });
-  const figures = Object.entries(FIGURES).map(([key, [label]]) => make("div", {}, make("dt", {}, label), part("dd", key)));
-  const buttons = Object.entries(ACTIONS).map(([action, [label, text]]) => make(
-    "button", { type: "button", class: action === "close" ? "little danger" : "little", click: () => act(name, action, label, text) }, label,
-  ));
-  const audit = make("button", { type: "button", class: "little", click: (event) => runAudit(name, event.target) }, "Audit");
-  const edit = make("a", { class: "button little", href: `/admin/sales/${encodeURIComponent(name)}` }, "Edit");
+  const figures = Object.entries(FIGURES).map(([key, [label]]) =>
+    make("div", {}, make("dt", {}, label), part("dd", key)),
+  );
+  const buttons = Object.entries(ACTIONS).map(([action, [label, text]]) =>
+    make(
+      "button",
+      {
+        type: "button",
+        class: action === "close" ? "little danger" : "little",
+        click: () => act(name, action, label, text),
+      },
+      label,
+    ),
+  );
+  const audit = make(
+    "button",
+    { type: "button", class: "little", click: (event) => runAudit(name, event.target) },
+    "Audit",
+  );
+  const edit = make(
+    "a",
+    { class: "button little", href: `/admin/sales/${encodeURIComponent(name)}` },
+    "Edit",
+  );
   return make(
-    "section", { class: "card stack", "aria-label": name },
-    make("div", { class: "apart" }, make("div", { class: "tight" }, part("h2", "title"), part("p", "about", { class: "quiet small" })), part("span", "state", { class: "pill" })),
+    "section",
+    { class: "card stack", "aria-label": name },
+    make(
+      "div",
+      { class: "apart" },
+      make("div", { class: "tight" }, part("h2", "title"), part("p", "about", { class: "quiet small" })),
+      part("span", "state", { class: "pill" }),
+    ),
     part("p", "override", { class: "notice" }),
     make("dl", { class: "figures" }, ...figures),
-    make("div", { class: "tight" }, part("progress", "bar", { max: 1000, "aria-label": "Share of the seats that is sold" }), part("p", "through", { class: "quiet small" })),
+    make(
+      "div",
+      { class: "tight" },
+      part("progress", "bar", { max: 1000, "aria-label": "Share of the seats that is sold" }),
+      part("p", "through", { class: "quiet small" }),
+    ),
     make("div", { class: "row" }, ...buttons, audit, edit),
   );
 }
 
 function fill(element, sale) {
   const part = (key) => $(`[data-part="${key}"]`, element);
-  const write = (key, text) => { part(key).textContent = text; };
+  const write = (key, text) => {
+    part(key).textContent = text;
+  };
   write("title", sale.title);
   write("about", `${sale.name} · policy ${sale.policy} · mode ${sale.mode}`);
   write("state", saleState(sale.state).label);
@@ -70,7 +102,10 @@ function draw(sales) {
     if (!element.isConnected) $("#sales").append(element);
   }
   for (const [name, element] of cards) {
-    if (!sales.some((sale) => sale.name === name)) { element.remove(); cards.delete(name); }
+    if (!sales.some((sale) => sale.name === name)) {
+      element.remove();
+      cards.delete(name);
+    }
   }
 }
 
@@ -105,12 +140,21 @@ function showAudit(name, { differences = [], ...rest }) {
   const items = differences.map((difference) => make("li", {}, inWords(difference)));
   const facts = Object.entries(rest).map(([key, value]) => make("li", {}, `${key}: ${inWords(value)}`));
   const close = make("button", { type: "button", class: "primary", click: () => dialog.remove() }, "Close");
-  const dialog = make("dialog", { "aria-labelledby": "audit-heading" }, make(
-    "div", { class: "stack" },
-    make("h2", { id: "audit-heading" }, `Audit of ${name}: ${clean ? "no differences" : plural(differences.length, "difference")}`),
-    make("ul", { class: "findings small", role: "list" }, ...items, ...facts),
-    make("p", {}, close),
-  ));
+  const dialog = make(
+    "dialog",
+    { "aria-labelledby": "audit-heading" },
+    make(
+      "div",
+      { class: "stack" },
+      make(
+        "h2",
+        { id: "audit-heading" },
+        `Audit of ${name}: ${clean ? "no differences" : plural(differences.length, "difference")}`,
+      ),
+      make("ul", { class: "findings small", role: "list" }, ...items, ...facts),
+      make("p", {}, close),
+    ),
+  );
   document.body.append(dialog);
   dialog.showModal();
 }
@@ -123,20 +167,32 @@ async function refreshLetters() {
   try {
     const { body } = await admin("GET", "/dead-letters");
     const none = make("li", {}, "None. Every record could be settled.");
-    $("#letters").replaceChildren(...(body.deadLetters.length > 0 ? body.deadLetters.map(letterItem) : [none]));
+    $("#letters").replaceChildren(
+      ...(body.deadLetters.length > 0 ? body.deadLetters.map(letterItem) : [none]),
+    );
   } catch (error) {
     $("#letters").replaceChildren(make("li", {}, `They cannot be read: ${problemOf(error)}`));
   }
 }
 
 function letterItem({ id, ...facts }) {
-  const text = Object.entries(facts).map(([key, value]) => `${key}: ${inWords(value)}`).join(" · ");
-  const button = (action, label) => make("button", { type: "button", class: "little", click: () => decide(id, action, label) }, label);
-  return make("li", { class: "apart" }, make("span", {}, make("strong", {}, `#${id} `), text), make("span", { class: "row" }, button("replay", "Replay"), button("discard", "Discard")));
+  const told = Object.entries(facts).filter(([, value]) => value !== "" && value !== null);
+  const text = told.map(([key, value]) => `${key}: ${inWords(value)}`).join(" · ");
+  const button = (action, label) =>
+    make("button", { type: "button", class: "little", click: () => decide(id, action, label) }, label);
+  return make(
+    "li",
+    { class: "apart" },
+    make("span", {}, make("strong", {}, `#${id} `), text),
+    make("span", { class: "row" }, button("replay", "Replay"), button("discard", "Discard")),
+  );
 }
 
 async function decide(id, action, label) {
-  const text = action === "replay" ? "The record is tried once more." : "The record is set aside for good. It is not an order any more.";
+  const text =
+    action === "replay"
+      ? "The record is tried once more."
+      : "The record is set aside for good. It is not an order any more.";
   const reason = await askReason(`${label} #${id}`, text, action === "discard");
   if (!reason) return;
   try {
@@ -154,7 +210,8 @@ async function refresh() {
   show($("#inside"));
   show($("#forget"));
   draw(body.sales);
-  if (body.sales.length === 0) $("#sales").replaceChildren(make("p", { class: "quiet" }, "There are no sales yet."));
+  if (body.sales.length === 0)
+    $("#sales").replaceChildren(make("p", { class: "quiet" }, "There are no sales yet."));
   $("#fresh").textContent = "Live";
 }
 

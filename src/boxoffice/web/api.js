@@ -12,9 +12,11 @@ export const pageUrl = (name = "") => `/concerts/${encodeURIComponent(sale)}${na
 const WORDS = {
   offline: "You seem to be offline.",
   timeout: "The shop takes longer than usual to answer.",
-  recovering: "The shop is putting its records back in order. Your place and your orders are safe.",
-  store_unavailable: "The shop cannot be reached for the moment. Your place and your orders are safe.",
+  recovering: "The shop is putting its records back in order.",
+  store_unavailable: "The shop cannot be reached for the moment.",
   too_many_requests: "Too many requests from your network just now.",
+  over: "This sale is over.",
+  joining_closed: "Nobody new may join this line any more.",
   line_full: "The line is full for the moment.",
   superseded: "You continued on another device or in another window. This one is no longer in use.",
   not_admitted: "You need to be let in from the line before you can do this.",
@@ -24,24 +26,40 @@ const WORDS = {
 };
 
 export class Problem extends Error {
-  /** `status` 0: no answer at all. `retryAfter`: seconds, 0 when not told. `extra`: members of the document. */
+  /**
+   * `status` 0: no answer at all, or a fault of this browser. `retryAfter`: seconds, 0 when not told.
+   * `detail`: the server's own words. `extra`: other members of the document.
+   */
   constructor({ status = 0, code = "offline", detail = "", retryAfter = 0, extra = {} }) {
-    super(WORDS[code] ?? (detail || `The shop answered with an error (${status}).`));
-    Object.assign(this, { status, code, retryAfter, extra });
+    super(
+      WORDS[code] ??
+        (status >= 500 || !detail
+          ? `The shop is in trouble for the moment (${status} ${code}).`
+          : sentence(detail)),
+    );
+    Object.assign(this, { status, code, detail, retryAfter, extra });
   }
 
   /** The same request may be sent again: it never arrived, or the shop asked for a moment. */
   get again() {
-    return this.status === 0 || this.status === 429 || this.status >= 500 || this.code === "publishing";
+    return (
+      ["offline", "timeout", "publishing"].includes(this.code) || this.status === 429 || this.status >= 500
+    );
   }
 }
+
+const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
 /** Returns {status, body, retryAfter}; throws Problem. */
 export async function call(method, url, { body, token, headers = {}, type = "application/json" } = {}) {
   const response = await send(url, {
     method,
     cache: "no-cache", // the browser keeps the ETag and asks again with it
-    headers: { ...(token && { authorization: `Bearer ${token}` }), ...(body !== undefined && { "content-type": type }), ...headers },
+    headers: {
+      ...(token && { authorization: `Bearer ${token}` }),
+      ...(body !== undefined && { "content-type": type }),
+      ...headers,
+    },
     body: typeof body === "object" ? JSON.stringify(body) : body,
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });

@@ -1,4 +1,5 @@
-// Time as the shop sees it. The device's own clock is never asked what time it is, only how long something took.
+// Time as the shop sees it. The device's own clock is never asked what time it is, only how long something
+// took.
 
 import { Problem, call, saleUrl } from "./api.js";
 import { language } from "./words.js";
@@ -37,13 +38,19 @@ export function sleep(seconds) {
   });
 }
 
-/** Seconds before try number `tries` (from 1): as told, or doubling to 30, spread so that a crowd does not return as one. */
+/**
+ * Seconds before try number `tries` (from 1): as told, or doubling to 30, spread so that a crowd does
+ * not return as one.
+ */
 export function patience(problem, tries) {
   const told = problem instanceof Problem ? problem.retryAfter : 0;
   return (told || Math.min(30, 2 ** tries / 2)) * (1 + Math.random() / 4);
 }
 
-/** Writes the time left into `element` every second, then calls `over` once. Returns a function that stops it. */
+/**
+ * Writes the time left into `element` every second, then calls `over` once. Returns a function that
+ * stops it.
+ */
 export function countDown(element, until, over = () => {}) {
   const tick = () => {
     const left = secondsUntil(until);
@@ -72,7 +79,14 @@ const pad = (number) => String(number).padStart(2, "0");
 
 /** In the sale's own zone, which is named: "Fri 4 Dec, 20:00 GMT+9". */
 export function inZone(time, timeZone) {
-  const options = { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+  const options = {
+    weekday: "short",
+    day: "numeric",
+    month: "short",
+    hour: "2-digit",
+    minute: "2-digit",
+    timeZoneName: "short",
+  };
   return new Intl.DateTimeFormat(language, { ...options, hourCycle: "h23", timeZone }).format(new Date(time));
 }
 

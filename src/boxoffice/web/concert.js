@@ -11,17 +11,36 @@ const REFRESH_SECONDS = 20;
 const SPREAD_SECONDS = 1.5; // those who wait for the same moment do not ask again in the same instant
 
 function drawFacts(sale) {
-  const times = [["The line opens", sale.preQueueTime], ["The sale opens", sale.opensTime], ["The sale ends", sale.closesTime]];
-  const rows = times.filter(([, time]) => time).map(([label, time]) => {
-    const here = whereYouAre(time, sale.timeZone);
-    return fact(label, inZone(time, sale.timeZone), here && `${here} where you are`);
-  });
-  const seats = fact("Seats", `${plural(sale.total, "seat")}, from ${money(sale.fromPriceMinor, sale.currency)}`);
-  $("#facts").replaceChildren(...rows, seats, fact("For one buyer", `up to ${plural(sale.maxSeatsPerBuyer, "seat")}`));
+  const times = [
+    ["The line opens", sale.preQueueTime],
+    ["The sale opens", sale.opensTime],
+    ["The sale ends", sale.closesTime],
+  ];
+  const rows = times
+    .filter(([, time]) => time)
+    .map(([label, time]) => {
+      const here = whereYouAre(time, sale.timeZone);
+      return fact(label, inZone(time, sale.timeZone), here && `${here} where you are`);
+    });
+  const seats = fact(
+    "Seats",
+    `${plural(sale.total, "seat")}, from ${money(sale.fromPriceMinor, sale.currency)}`,
+  );
+  $("#facts").replaceChildren(
+    ...rows,
+    seats,
+    fact("For one buyer", `up to ${plural(sale.maxSeatsPerBuyer, "seat")}`),
+  );
 }
 
 function fact(label, text, note = "") {
-  return make("div", {}, make("dt", {}, label), make("dd", {}, text), note ? make("dd", { class: "quiet small" }, note) : null);
+  return make(
+    "div",
+    {},
+    make("dt", {}, label),
+    make("dd", {}, text),
+    note ? make("dd", { class: "quiet small" }, note) : null,
+  );
 }
 
 function drawHead(sale) {
@@ -35,7 +54,10 @@ function drawHead(sale) {
 
 /** The next moment worth waiting for: [what, when], or null. */
 function nextMoment(sale) {
-  const moments = [["The line opens in", sale.preQueueTime], ["The sale opens in", sale.opensTime]];
+  const moments = [
+    ["The line opens in", sale.preQueueTime],
+    ["The sale opens in", sale.opensTime],
+  ];
   return moments.find(([, time]) => time && secondsUntil(time) > 0) ?? null;
 }
 
@@ -99,4 +121,5 @@ function missing() {
 }
 
 refresh();
-window.addEventListener("pageshow", (event) => event.persisted && refresh()); // back from another page: it may be old
+// Back from another page: it may be old.
+window.addEventListener("pageshow", (event) => event.persisted && refresh());

@@ -9,17 +9,29 @@ const REFRESH_SECONDS = 15;
 
 function card(sale) {
   const state = saleState(sale.state);
-  return make("li", {}, make(
-    "a", { class: "card", href: `/concerts/${encodeURIComponent(sale.name)}` },
-    make("p", {}, make("span", { class: "pill", "data-tone": state.tone }, state.label)),
-    make("h2", {}, sale.title),
-    make("p", { class: "quiet" }, sale.venue, make("br"), `Sale opens ${inZone(sale.opensTime, sale.timeZone)}`),
+  return make(
+    "li",
+    {},
     make(
-      "p", { class: "apart" },
-      make("strong", {}, `from ${money(sale.fromPriceMinor, sale.currency)}`),
-      make("span", { class: "quiet small" }, `${count(sale.free)} of ${count(sale.total)} free`),
+      "a",
+      { class: "card", href: `/concerts/${encodeURIComponent(sale.name)}` },
+      make("p", {}, make("span", { class: "pill", "data-tone": state.tone }, state.label)),
+      make("h2", {}, sale.title),
+      make(
+        "p",
+        { class: "quiet" },
+        sale.venue,
+        make("br"),
+        `Sale opens ${inZone(sale.opensTime, sale.timeZone)}`,
+      ),
+      make(
+        "p",
+        { class: "apart" },
+        make("strong", {}, `from ${money(sale.fromPriceMinor, sale.currency)}`),
+        make("span", { class: "quiet small" }, `${count(sale.free)} of ${count(sale.total)} free`),
+      ),
     ),
-  ));
+  );
 }
 
 function draw(sales) {
@@ -28,11 +40,14 @@ function draw(sales) {
   const cards = sales.map(card);
   const focused = document.activeElement?.closest("#concerts a")?.href; // kept over the refresh
   $("#concerts").replaceChildren(...cards);
-  cards.map((item) => item.firstChild).find((link) => link.href === focused)?.focus();
+  cards
+    .map((item) => item.firstChild)
+    .find((link) => link.href === focused)
+    ?.focus();
 }
 
 let last = "";
-for (let tries = 0; ; ) {
+for (let tries = 0; ;) {
   try {
     const { body } = await call("GET", "/api/v1/sales");
     if (JSON.stringify(body) !== last) draw(body.sales);

@@ -30,7 +30,8 @@ export async function takePlace(sale) {
     try {
       return await join(needsProof ? await prove(showProof) : undefined);
     } catch (problem) {
-      if (problem.code === "proof_required" && tries <= PROOFS) needsProof = true; // switched on since, or expired
+      if (problem.code === "proof_required" && tries <= PROOFS)
+        needsProof = true; // switched on since, or expired
       else if (problem.again) await waitFor(problem, tries);
       else throw problem;
     }
@@ -51,7 +52,8 @@ async function waitFor(problem, tries) {
 }
 
 function refusal(problem) {
-  if (problem.code === "proof_required") return "The check that you are not a robot was not accepted. Please try again.";
+  if (problem.code === "proof_required")
+    return "The check that you are not a robot was not accepted. Please try again.";
   if (problem.status === 425) return "The line is not open yet. The button works when it opens.";
   return problem.message;
 }

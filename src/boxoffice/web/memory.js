@@ -20,7 +20,8 @@ export function remember(changes) {
   } catch {
     throw new Problem({
       code: "storage_blocked",
-      detail: "This page must remember your place. Please allow this site to store data, and load the page again.",
+      detail:
+        "This page must remember your place. Please allow this site to store data, and load the page again.",
     });
   }
 }

@@ -15,20 +15,26 @@ export async function admin(method, path, options = {}) {
       return await call(method, `/admin/api${path}`, { ...options, token });
     } catch (problem) {
       if (problem.status !== 401) throw problem;
-      if (sessionStorage.getItem(TOKEN) === token) forgetToken(); // else another call has asked for a new one already
+      // Else another call has asked for a new one already.
+      if (sessionStorage.getItem(TOKEN) === token) forgetToken();
     }
   }
 }
 
 export const forgetToken = () => sessionStorage.removeItem(TOKEN);
-export const problemOf = (error) => (error instanceof Problem ? error.message : String(error));
+export const problemOf = (error) =>
+  error instanceof Problem ? error.detail || error.message : String(error);
 
 let asking = null; // several calls at once share one question
 
 function askToken(refused) {
-  asking ??= form("Sign in", refused ? "This token was not accepted." : "The token of the admin port. It is kept for this tab only.", [
-    ["token", "Token", { type: "password", autocomplete: "current-password" }],
-  ], "Go on", false).then(({ token }) => {
+  asking ??= form(
+    "Sign in",
+    refused ? "This token was not accepted." : "The token of the admin port. It is kept for this tab only.",
+    [["token", "Token", { type: "password", autocomplete: "current-password" }]],
+    "Go on",
+    false,
+  ).then(({ token }) => {
     sessionStorage.setItem(TOKEN, token.trim());
     asking = null;
     return token.trim();
@@ -38,10 +44,17 @@ function askToken(refused) {
 
 /** {who, why}, or null when it was called off. */
 export async function askReason(heading, text, danger = true) {
-  const answer = await form(heading, text, [
-    ["who", "Who are you?", { value: sessionStorage.getItem(WHO) ?? "", autocomplete: "name" }],
-    ["why", "Why? This is written to the log.", {}],
-  ], heading, danger, true);
+  const answer = await form(
+    heading,
+    text,
+    [
+      ["who", "Who are you?", { value: sessionStorage.getItem(WHO) ?? "", autocomplete: "name" }],
+      ["why", "Why? This is written to the log.", {}],
+    ],
+    heading,
+    danger,
+    true,
+  );
   if (answer) sessionStorage.setItem(WHO, answer.who);
   return answer;
 }
@@ -54,9 +67,16 @@ function form(heading, text, fields, yes, danger, optional = false) {
     const no = make("button", { type: "button", click: () => end(null) }, "Cancel");
     const go = make("button", { type: "submit", class: danger ? "danger" : "primary" }, yes);
     const dialog = make(
-      "dialog", { "aria-labelledby": "form-heading", close: () => (optional ? end(null) : dialog.showModal()) },
-      make("form", { class: "stack", submit }, make("h2", { id: "form-heading" }, heading), make("p", { class: "quiet" }, text),
-        ...fields.map(field), make("div", { class: "row" }, go, optional ? no : null)),
+      "dialog",
+      { "aria-labelledby": "form-heading", close: () => (optional ? end(null) : dialog.showModal()) },
+      make(
+        "form",
+        { class: "stack", submit },
+        make("h2", { id: "form-heading" }, heading),
+        make("p", { class: "quiet" }, text),
+        ...fields.map(field),
+        make("div", { class: "row" }, go, optional ? no : null),
+      ),
     );
     document.body.append(dialog);
     dialog.showModal();

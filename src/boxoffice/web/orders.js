@@ -6,8 +6,8 @@ import { recall, remember } from "./memory.js";
 import { orderState } from "./words.js";
 
 /**
- * A payment about to be made: its key is stored before anything is sent, so that a reload or a retry repeats this
- * order and never makes a second one.
+ * A payment about to be made: its key is stored before anything is sent, so that a reload or a retry
+ * repeats this order and never makes a second one.
  */
 export function newAttempt(hold, method) {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -17,7 +17,10 @@ export function newAttempt(hold, method) {
   return attempt;
 }
 
-/** Sends the attempt until there is an answer. `waiting(problem)` is told of each delay. Throws what cannot be retried. */
+/**
+ * Sends the attempt until there is an answer. `waiting(problem)` is told of each delay. Throws what
+ * cannot be retried.
+ */
 export async function place(attempt, waiting) {
   for (let tries = 1; ; tries++) {
     const token = recall().admission;
@@ -41,7 +44,10 @@ async function post(attempt, token) {
   return body;
 }
 
-/** The order's states until it is final: as the server sends them, and by asking again where the stream breaks off. */
+/**
+ * The order's states until it is final: as the server sends them, and by asking again where the stream
+ * breaks off.
+ */
 export async function* follow(id, waiting) {
   for (let tries = 1; ; tries++) {
     try {
@@ -64,11 +70,15 @@ export async function* follow(id, waiting) {
 /** Server-sent events over fetch, because an EventSource cannot carry the admission. */
 async function* stream(id) {
   const headers = { authorization: `Bearer ${recall().admission}`, accept: "text/event-stream" };
-  const response = await send(saleUrl(`/orders/${id}/events`), { headers, cache: "no-store" });
+  const response = await send(saleUrl(`/orders/${id}/events`), { headers, cache: "no-store" }).catch(
+    () => null,
+  );
+  if (!response) return; // no stream to be had: the caller asks, and is told why
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   try {
-    for (let text = ""; ; ) {
-      const { value, done } = await reader.read().catch(() => ({ done: true })); // cut off: the caller asks again
+    for (let text = ""; ;) {
+      // Cut off: the caller asks again.
+      const { value, done } = await reader.read().catch(() => ({ done: true }));
       if (done) return;
       const events = (text + value).split(/\r?\n\r?\n/);
       text = events.pop();
@@ -83,4 +93,3 @@ function* dataOf(event) {
   const lines = event.split(/\r?\n/).filter((line) => line.startsWith("data:"));
   if (lines.length > 0) yield JSON.parse(lines.map((line) => line.slice(5)).join("\n"));
 }
-

@@ -3,9 +3,14 @@
 import { pageUrl } from "./api.js";
 
 export const $ = (selector, root = document) => root.querySelector(selector);
-export const show = (element, visible = true) => { element.hidden = !visible; };
+export const show = (element, visible = true) => {
+  element.hidden = !visible;
+};
 
-/** An element with attributes; a function is a listener, `true` a bare attribute, null and false are left out. */
+/**
+ * An element with attributes; a function is a listener, `true` a bare attribute, null and false are
+ * left out.
+ */
 export function make(tag, attributes = {}, ...children) {
   return dress(document.createElement(tag), attributes, children);
 }
@@ -55,12 +60,19 @@ export function ask(text, yes, no = "No, go back") {
   return new Promise((resolve) => {
     const answer = (value) => () => (dialog.close(), resolve(value));
     const dialog = make(
-      "dialog", { class: "ask", close: () => (dialog.remove(), resolve(false)) },
-      make("div", { class: "stack" }, make("p", {}, text), make(
-        "div", { class: "row" },
-        make("button", { type: "button", click: answer(false) }, no),
-        make("button", { type: "button", class: "danger", click: answer(true) }, yes),
-      )),
+      "dialog",
+      { class: "ask", close: () => (dialog.remove(), resolve(false)) },
+      make(
+        "div",
+        { class: "stack" },
+        make("p", {}, text),
+        make(
+          "div",
+          { class: "row" },
+          make("button", { type: "button", click: answer(false) }, no),
+          make("button", { type: "button", class: "danger", click: answer(true) }, yes),
+        ),
+      ),
     );
     document.body.append(dialog);
     dialog.showModal();
@@ -71,8 +83,16 @@ export function ask(text, yes, no = "No, go back") {
 export function counter(label, { value, max }, changed = () => {}) {
   const output = make("output", { "aria-live": "polite" });
   const step = (by) => () => set(Math.max(1, Math.min(max, Number(output.value) + by)));
-  const less = make("button", { type: "button", class: "square", "aria-label": `${label}: one fewer`, click: step(-1) }, "−");
-  const more = make("button", { type: "button", class: "square", "aria-label": `${label}: one more`, click: step(1) }, "+");
+  const less = make(
+    "button",
+    { type: "button", class: "square", "aria-label": `${label}: one fewer`, click: step(-1) },
+    "−",
+  );
+  const more = make(
+    "button",
+    { type: "button", class: "square", "aria-label": `${label}: one more`, click: step(1) },
+    "+",
+  );
   const set = (number) => {
     output.value = number;
     less.disabled = number <= 1;
@@ -81,12 +101,18 @@ export function counter(label, { value, max }, changed = () => {}) {
   };
   set(value);
   const element = make("div", { class: "counter", role: "group", "aria-label": label }, less, output, more);
-  return { element, get value() { return Number(output.value); } };
+  return {
+    element,
+    get value() {
+      return Number(output.value);
+    },
+  };
 }
 
 for (const link of document.querySelectorAll("[data-to]")) link.href = pageUrl(link.dataset.to);
 
 // Whatever was not foreseen is said as well: a page that stands still without a word is the worst answer.
-const unforeseen = (error) => tell(error?.message || "Something went wrong on this page. Please load it again.");
+const unforeseen = (error) =>
+  tell(error?.message || "Something went wrong on this page. Please load it again.");
 window.addEventListener("unhandledrejection", (event) => unforeseen(event.reason));
 window.addEventListener("error", (event) => unforeseen(event.error));

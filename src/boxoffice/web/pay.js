@@ -31,11 +31,14 @@ const seatItems = (names) => names.map((name) => make("li", {}, seatInWords(name
 // ------------------------------------------------------------------ before paying
 
 function drawMethods() {
-  const cards = METHODS.map(([value, name, note], at) => make(
-    "label", { class: "method" },
-    make("input", { type: "radio", name: "method", value, checked: at === 0 }),
-    make("span", {}, make("strong", {}, name), make("br"), make("span", { class: "quiet small" }, note)),
-  ));
+  const cards = METHODS.map(([value, name, note], at) =>
+    make(
+      "label",
+      { class: "method" },
+      make("input", { type: "radio", name: "method", value, checked: at === 0 }),
+      make("span", {}, make("strong", {}, name), make("br"), make("span", { class: "quiet small" }, note)),
+    ),
+  );
   $("#methods").replaceChildren(...cards);
 }
 
@@ -50,7 +53,10 @@ function showForm(hold) {
 
 function holdOver() {
   remember({ hold: null });
-  showNone("Your time is up", "The time for these seats ran out and they were given back. Nothing was charged.");
+  showNone(
+    "Your time is up",
+    "The time for these seats ran out and they were given back. Nothing was charged.",
+  );
 }
 
 function showNone(heading, text) {
@@ -73,7 +79,10 @@ async function release() {
 
 async function pay(attempt) {
   untell();
-  showWorking("Placing your order…", "Please keep this page open. Reloading it is safe: it is the same order.");
+  showWorking(
+    "Placing your order…",
+    "Please keep this page open. Reloading it is safe: it is the same order.",
+  );
   try {
     const order = await place(attempt, showDelay);
     untell();
@@ -90,7 +99,9 @@ function showWorking(heading, text) {
 }
 
 const showDelay = (problem) =>
-  tell(`${problem.message} We keep trying with the same order; you will not be charged twice.`, { kind: "warn" });
+  tell(`${problem.message} We keep trying with the same order; you will not be charged twice.`, {
+    kind: "warn",
+  });
 
 async function watch(order) {
   showOrder(order);
@@ -102,14 +113,19 @@ async function watch(order) {
 }
 
 function showOrder(order) {
-  const outcome = { paid: showPaid, declined: showDeclined, refused: showRefused, refunded: showRefused }[order.state];
+  const outcome = { paid: showPaid, declined: showDeclined, refused: showRefused, refunded: showRefused }[
+    order.state
+  ];
   if (outcome) return outcome(order);
   const { label, says } = orderState(order.state);
   showWorking(`${label}…`, says);
   $("#working-order").textContent = `Order ${order.id}`;
 }
 
-/** The attempt has come to its end; `hold` is what is left of the hold that it was for. A newer hold is not touched. */
+/**
+ * The attempt has come to its end; `hold` is what is left of the hold that it was for. A newer hold is
+ * not touched.
+ */
 function close(hold = null) {
   const { attempt, hold: current } = recall();
   remember({ attempt: null, hold: current && current.id !== attempt?.hold ? current : hold });
@@ -120,21 +136,28 @@ function showPaid(order) {
   if (!recall().hold) remember({ ticket: null, admittedUntil: null }); // the visit ends with the purchase
   scene("paid", "You are going!");
   $("#paid-seats").replaceChildren(...seatItems(order.seats));
-  $("#paid-text").textContent = `${plural(order.seats.length, "seat")} paid, ${money(order.amountMinor, order.currency)}. Enjoy ${sale.title}.`;
+  $("#paid-text").textContent =
+    `${plural(order.seats.length, "seat")} paid, ${money(order.amountMinor, order.currency)}. Enjoy ${sale.title}.`;
 }
 
 function showDeclined(order) {
   const { amountMinor, currency, seats } = order;
   close(order.hold ? { id: order.hold, expiresAt: order.holdExpiresAt, amountMinor, currency, seats } : null);
   const reason = order.reason ? ` The bank said: ${order.reason}.` : "";
-  if (!order.hold) return showNone("Payment declined", `Nothing was charged.${reason} The seats were given back.`);
+  if (!order.hold)
+    return showNone("Payment declined", `Nothing was charged.${reason} The seats were given back.`);
   showForm(recall().hold);
-  tell(`The card was declined and nothing was charged.${reason} Your seats are still held: choose another card.`);
+  tell(
+    `The card was declined and nothing was charged.${reason} Your seats are still held: choose another card.`,
+  );
 }
 
 function showRefused(order) {
   close();
-  showNone(orderState(order.state).label, `${orderState(order.state).says} You can choose other seats while your visit lasts.`);
+  showNone(
+    orderState(order.state).label,
+    `${orderState(order.state).says} You can choose other seats while your visit lasts.`,
+  );
 }
 
 /** The order was not placed, or cannot be seen from here any more. */
@@ -144,7 +167,9 @@ function failed(problem) {
   close(gone ? null : recall().hold);
   if (gone && !recall().hold) return showNone("Your time is up", `${problem.message} Nothing was charged.`);
   start();
-  tell(`${problem.message} If you are not sure whether you paid, look at your tickets first.`, { action: linkTo("Your tickets", "tickets") });
+  tell(`${problem.message} If you are not sure whether you paid, look at your tickets first.`, {
+    action: linkTo("Your tickets", "tickets"),
+  });
 }
 
 /** The attempt is kept: whoever is let in again finds out what became of it. */

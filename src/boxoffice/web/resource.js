@@ -1,5 +1,6 @@
-// A ConcertSale as YAML text: reads and writes single fields of it and leaves every other line, and its comments, as
-// they are (the list of sections is written anew). It knows block mappings two spaces deep and one level of {…} in them.
+// A ConcertSale as YAML text: reads and writes single fields of it and leaves every other line, and its
+// comments, as they are (the list of sections is written anew). It knows block mappings two spaces deep and
+// one level of {…} in them.
 
 /** The lines of a text, with the place of each `key:` as a path such as "spec.hold.seconds". */
 function* fieldsOf(lines) {
@@ -31,7 +32,14 @@ export function write(yaml, path, value) {
   const fields = [...fieldsOf(lines)];
   const own = fields.find((field) => field.path === path);
   if (own) lines.splice(own.at, 1, ...(value === "" ? [] : [withValue(lines[own.at], value)]));
-  else if (value !== "") addTo(lines, fields.find((field) => field.path === parent), parent, key, value);
+  else if (value !== "")
+    addTo(
+      lines,
+      fields.find((field) => field.path === parent),
+      parent,
+      key,
+      value,
+    );
   return lines.join("\n");
 }
 
@@ -44,13 +52,17 @@ function withValue(line, value) {
 function addTo(lines, owner, parent, key, value) {
   if (!owner) {
     const depth = parent.split(".").length - 1; // a mapping below spec that is not there yet
-    lines.push(`${"  ".repeat(depth)}${parent.split(".").at(-1)}:`, `${"  ".repeat(depth + 1)}${key}: ${scalar(value)}`);
+    lines.push(
+      `${"  ".repeat(depth)}${parent.split(".").at(-1)}:`,
+      `${"  ".repeat(depth + 1)}${key}: ${scalar(value)}`,
+    );
     return;
   }
   const flow = /^( *\w+: *)\{(.*)\}(.*)$/.exec(lines[owner.at]);
   if (flow) {
     const pairs = Object.entries({ ...flowPairs(flow[2]), [key]: value });
-    lines[owner.at] = `${flow[1]}{${pairs.map(([name, text]) => `${name}: ${scalar(text)}`).join(", ")}}${flow[3]}`;
+    lines[owner.at] =
+      `${flow[1]}{${pairs.map(([name, text]) => `${name}: ${scalar(text)}`).join(", ")}}${flow[3]}`;
   } else {
     lines.splice(owner.at + 1, 0, `${" ".repeat(owner.indent + 2)}${key}: ${scalar(value)}`);
   }
@@ -85,7 +97,9 @@ function sectionLines(lines) {
   const fields = [...fieldsOf(lines)];
   const head = fields.find((field) => field.path === "spec.seating.sections");
   if (!head) return [lines.length, lines.length];
-  const next = lines.findIndex((line, at) => at > head.at && line.trim() !== "" && !isInside(line, head.indent));
+  const next = lines.findIndex(
+    (line, at) => at > head.at && line.trim() !== "" && !isInside(line, head.indent),
+  );
   return [head.at + 1, next < 0 ? lines.length : next];
 }
 
@@ -93,7 +107,8 @@ const isInside = (line, indent) => line.search(/\S/) > indent || new RegExp(`^ {
 
 function flowPairs(text) {
   const pairs = {};
-  for (const [, key, value] of text.matchAll(/(\w+):\s*("(?:[^"\\]|\\.)*"|'[^']*'|[^,}#]*)/g)) pairs[key] = plain(value);
+  for (const [, key, value] of text.matchAll(/(\w+):\s*("(?:[^"\\]|\\.)*"|'[^']*'|[^,}#]*)/g))
+    pairs[key] = plain(value);
   return pairs;
 }
 
@@ -108,6 +123,7 @@ function plain(text) {
 
 /** Plain where YAML reads it as what it is, else in double quotes ("Off" alone would be a boolean). */
 function scalar(value) {
-  const word = /^[A-Za-z][\w./-]*( [\w./-]+)*$/.test(value) && !/^(true|false|yes|no|on|off|y|n|null)$/i.test(value);
+  const word =
+    /^[A-Za-z][\w./-]*( [\w./-]+)*$/.test(value) && !/^(true|false|yes|no|on|off|y|n|null)$/i.test(value);
   return word || /^(0|[1-9]\d*)$/.test(value) ? value : JSON.stringify(value);
 }

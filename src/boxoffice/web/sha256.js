@@ -1,8 +1,13 @@
 // SHA-256 of a short ASCII text, as hex. The browser's own is asynchronous (slow for a million small texts)
 // and missing on plain HTTP.
 
-const isPrime = (n) => { for (let d = 2; d * d <= n; d++) if (n % d === 0) return false; return true; };
-const PRIMES = Array.from({ length: 312 }, (_, n) => n).filter((n) => n > 1 && isPrime(n)).slice(0, 64);
+const isPrime = (n) => {
+  for (let d = 2; d * d <= n; d++) if (n % d === 0) return false;
+  return true;
+};
+const PRIMES = Array.from({ length: 312 }, (_, n) => n)
+  .filter((n) => n > 1 && isPrime(n))
+  .slice(0, 64);
 const fraction = (x) => ((x - Math.floor(x)) * 2 ** 32) | 0;
 const START = Int32Array.from(PRIMES.slice(0, 8), (p) => fraction(Math.sqrt(p)));
 const ROUNDS = Int32Array.from(PRIMES, (p) => fraction(Math.cbrt(p)));
@@ -38,10 +43,18 @@ function compress(state, block) {
     const t1 = (h + s1 + ((e & f) ^ (~e & g)) + ROUNDS[i] + W[i]) | 0;
     const s0 = turn(a, 2) ^ turn(a, 13) ^ turn(a, 22);
     const t2 = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
-    h = g; g = f; f = e; e = (d + t1) | 0;
-    d = c; c = b; b = a; a = (t1 + t2) | 0;
+    h = g;
+    g = f;
+    f = e;
+    e = (d + t1) | 0;
+    d = c;
+    c = b;
+    b = a;
+    a = (t1 + t2) | 0;
   }
-  [a, b, c, d, e, f, g, h].forEach((word, i) => { state[i] = (state[i] + word) | 0; });
+  [a, b, c, d, e, f, g, h].forEach((word, i) => {
+    state[i] = (state[i] + word) | 0;
+  });
 }
 
 function turn(word, by) {

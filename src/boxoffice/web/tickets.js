@@ -12,12 +12,29 @@ const REFRESH_SECONDS = 3;
 function ticket(order, sale) {
   const state = orderState(order.state);
   return make(
-    "li", { class: "card ticket", "data-tone": state.tone },
-    make("div", { class: "apart" }, make("span", { class: "pill", "data-tone": state.tone }, state.label), make("strong", {}, money(order.amountMinor, order.currency))),
-    make("ul", { class: "seat-list", role: "list" }, ...order.seats.map((name) => make("li", {}, seatInWords(name)))),
+    "li",
+    { class: "card ticket", "data-tone": state.tone },
+    make(
+      "div",
+      { class: "apart" },
+      make("span", { class: "pill", "data-tone": state.tone }, state.label),
+      make("strong", {}, money(order.amountMinor, order.currency)),
+    ),
+    make(
+      "ul",
+      { class: "seat-list", role: "list" },
+      ...order.seats.map((name) => make("li", {}, seatInWords(name))),
+    ),
     state.says ? make("p", {}, state.says) : null,
-    order.hold && order.hold === recall().hold?.id ? make("p", {}, linkTo("Pay with another card", "pay")) : null,
-    make("p", { class: "quiet small" }, `${inZone(order.placedAt, sale.timeZone)} · Order `, make("code", {}, order.id)),
+    order.hold && order.hold === recall().hold?.id
+      ? make("p", {}, linkTo("Pay with another card", "pay"))
+      : null,
+    make(
+      "p",
+      { class: "quiet small" },
+      `${inZone(order.placedAt, sale.timeZone)} · Order `,
+      make("code", {}, order.id),
+    ),
   );
 }
 
@@ -33,14 +50,14 @@ function draw(orders, sale) {
 /** Draws the orders; true while one of them is still on its way. */
 async function refresh(sale) {
   const { admission } = recall();
-  if (!admission) return draw([], sale), false;
+  if (!admission) return (draw([], sale), false);
   const { body } = await call("GET", saleUrl("/orders"), { token: admission });
   draw(body.orders, sale);
   return body.orders.some((order) => !orderState(order.state).final);
 }
 
 async function follow(sale) {
-  for (let tries = 0; ; ) {
+  for (let tries = 0; ;) {
     try {
       if (!(await refresh(sale))) return;
       if (tries > 0) untell();
@@ -56,9 +73,10 @@ async function follow(sale) {
 
 function unreadable(problem) {
   show($("#loading"), false);
-  const text = problem.status === 401 || problem.status === 403
-    ? "This browser may no longer see the orders of this sale: the visit has ended, or went on on another device. The orders stand."
-    : problem.message;
+  const text =
+    problem.status === 401 || problem.status === 403
+      ? "This browser may no longer see the orders of this sale: the visit has ended, or went on on another device. The orders stand."
+      : problem.message;
   tell(text, { action: linkTo("See the concert", "") });
 }
 

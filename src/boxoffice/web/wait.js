@@ -15,7 +15,8 @@ const ENDED = {
 const STANDING = ["hold", "drain", "allTaken", "recovering"]; // why nobody may be moving
 
 let sale = null;
-let rejoined = false; // a ticket that the shop no longer knows is renewed once by itself, then only when asked
+// A ticket that the shop no longer knows is renewed once by itself, then only when asked.
+let rejoined = false;
 
 /** Shows one view under a heading; `said` is spoken too. */
 function scene(name, heading, said = heading) {
@@ -30,7 +31,11 @@ function scene(name, heading, said = heading) {
 let stopClock = null;
 
 function showPrequeue() {
-  scene("prequeue", "You are early, and in", `You have a place. The sale opens ${inZone(sale.opensTime, sale.timeZone)}.`);
+  scene(
+    "prequeue",
+    "You are early, and in",
+    `You have a place. The sale opens ${inZone(sale.opensTime, sale.timeZone)}.`,
+  );
   $("#opens-at").textContent = inZone(sale.opensTime, sale.timeZone);
   stopClock ??= countDown($("#opens-in"), sale.opensTime);
   title("The sale opens soon");
@@ -96,17 +101,18 @@ function showJoin(heading, text, button = "Join the line") {
   offerJoin(sale, wait);
 }
 
-const showLapsed = () => showJoin(
-  "Your turn has passed",
-  "You were called, but nobody was here to go in, so the place went to the next in line. You can join again, at the end.",
-  "Join again",
-);
+const showLapsed = () =>
+  showJoin(
+    "Your turn has passed",
+    "You were called, but nobody was here to go in, so the place went to the next in line. You can join again, at the end.",
+    "Join again",
+  );
 
 // ------------------------------------------------------------------ the way through
 
 /** Polls until called or ended. */
 async function wait() {
-  for (let tries = 0; recall().ticket; ) {
+  for (let tries = 0; recall().ticket;) {
     try {
       const place = await whereAmI();
       if (tries > 0) untell();
@@ -147,9 +153,11 @@ async function goIn() {
     } catch (problem) {
       if (problem.code === "not_called") return false;
       if (problem.code !== "crowded" && !problem.again) throw problem;
-      showCalled(problem.code === "crowded"
-        ? "The hall is full this very second. You are next, and your turn is kept."
-        : `${problem.message} We keep trying to let you in.`);
+      showCalled(
+        problem.code === "crowded"
+          ? "The hall is full this very second. You are next, and your turn is kept."
+          : `${problem.message} We keep trying to let you in.`,
+      );
       await sleep(patience(problem, tries));
     }
   }
@@ -157,10 +165,11 @@ async function goIn() {
 
 /** What to do about a problem; true when the wait cannot go on. */
 async function setback(problem, tries) {
-  if (problem.code === "lapsed") return showLapsed(), true;
-  if (problem.status === 410) return showEnded(problem.code === "sold_out" ? "soldOut" : "over"), true;
+  if (problem.code === "lapsed") return (showLapsed(), true);
+  if (problem.status === 410) return (showEnded(problem.code === "sold_out" ? "soldOut" : "over"), true);
   if (problem.status === 401 || problem.status === 404) return renew(problem);
-  if (problem.status === 429) await sleep(patience(problem, tries)); // asked too early: nothing to worry about
+  if (problem.status === 429)
+    await sleep(patience(problem, tries)); // asked too early: nothing to worry about
   else if (problem.again) await standBy(problem, tries);
   else throw problem;
   return false;
@@ -171,10 +180,16 @@ async function standBy(problem, tries) {
   await sleep(patience(problem, tries));
 }
 
-/** The ticket is not known any more. The shop still knows the visitor, so joining again gives the same place back. */
+/**
+ * The ticket is not known any more. The shop still knows the visitor, so joining again gives the same
+ * place back.
+ */
 async function renew(problem) {
   if (!(problem instanceof Problem) || rejoined) {
-    showJoin("We lost track of your place", "Join to get it back: if the shop still has it, it is the same place.");
+    showJoin(
+      "We lost track of your place",
+      "Join to get it back: if the shop still has it, it is the same place.",
+    );
     return true;
   }
   rejoined = true;
@@ -185,7 +200,13 @@ async function renew(problem) {
 // ------------------------------------------------------------------ start
 
 $("#leave").onclick = async () => {
-  if (!(await ask("Leave the line? Your place goes to the next, and you would join again at the end.", "Leave the line"))) return;
+  if (
+    !(await ask(
+      "Leave the line? Your place goes to the next, and you would join again at the end.",
+      "Leave the line",
+    ))
+  )
+    return;
   const { ticket } = recall();
   remember({ ticket: null, aheadAtStart: null });
   await call("DELETE", saleUrl("/places/me"), { token: ticket }).catch(() => {}); // else it lapses by itself

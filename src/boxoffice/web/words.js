@@ -1,6 +1,9 @@
 // How the pages write things: money, counts, waits, seats, states.
 
-/** The pages are written in English: dates and numbers follow the reader's kind of English, if there is one. */
+/**
+ * The pages are written in English: dates and numbers follow the reader's kind of English, if there is
+ * one.
+ */
 export const language = navigator.languages.find((tag) => tag.startsWith("en")) ?? "en-GB";
 
 const numbers = new Intl.NumberFormat(language);
@@ -41,37 +44,95 @@ export const titled = (name) => name.charAt(0).toUpperCase() + name.slice(1).rep
 
 /** What a sale's state means to a buyer. `joinable`: a place in line can be had. */
 export const SALE_STATES = {
-  scheduled: { label: "Coming soon", tone: "", joinable: false, says: "Keep this page open, or come back then: you can join here as soon as the line opens." },
-  prequeue: { label: "Line open", tone: "good", joinable: true, says: "Take a place now. Numbers are given out when the sale opens." },
-  open: { label: "On sale", tone: "good", joinable: true, says: "Take a place in the line. You are let in when it is your turn." },
+  scheduled: {
+    label: "Coming soon",
+    tone: "",
+    joinable: false,
+    says: "Keep this page open, or come back then: you can join here as soon as the line opens.",
+  },
+  prequeue: {
+    label: "Line open",
+    tone: "good",
+    joinable: true,
+    says: "Take a place now. Numbers are given out when the sale opens.",
+  },
+  open: {
+    label: "On sale",
+    tone: "good",
+    joinable: true,
+    says: "Take a place in the line. You are let in when it is your turn.",
+  },
   allTaken: {
-    label: "All taken for now", tone: "warn", joinable: true,
+    label: "All taken for now",
+    tone: "warn",
+    joinable: true,
     says: "Every seat is in somebody’s hands just now. Seats that come back go to the next in line.",
   },
-  hold: { label: "Paused", tone: "warn", joinable: true, says: "Nobody is let in for the moment. You can take a place; it is kept." },
-  drain: { label: "Line closed", tone: "warn", joinable: false, says: "Nobody new can join. Those in the line still get their turn." },
+  hold: {
+    label: "Paused",
+    tone: "warn",
+    joinable: true,
+    says: "Nobody is let in for the moment. You can take a place; it is kept.",
+  },
+  drain: {
+    label: "Line closed",
+    tone: "warn",
+    joinable: false,
+    says: "Nobody new can join. Those in the line still get their turn.",
+  },
   soldOut: { label: "Sold out", tone: "", joinable: false, says: "Every seat is sold." },
   closed: { label: "Sale over", tone: "", joinable: false, says: "This sale has ended." },
   recovering: {
-    label: "One moment", tone: "warn", joinable: false,
+    label: "One moment",
+    tone: "warn",
+    joinable: false,
     says: "The shop is putting its records back in order. It goes on by itself; no place and no order is lost.",
   },
 };
 
-export const saleState = (state) => SALE_STATES[state] ?? { label: state, tone: "", joinable: true, says: "" };
+export const saleState = (state) =>
+  SALE_STATES[state] ?? { label: state, tone: "", joinable: true, says: "" };
 
 /** What an order's state means to the buyer. `final`: it will not change by itself any more. */
 export const ORDER_STATES = {
-  accepted: { label: "Being paid", tone: "warn", final: false, says: "We have your order. The payment is on its way." },
-  pending: { label: "Being paid", tone: "warn", final: false, says: "Your order is safe with us. The payment follows in a moment." },
+  accepted: {
+    label: "Being paid",
+    tone: "warn",
+    final: false,
+    says: "We have your order. The payment is on its way.",
+  },
+  pending: {
+    label: "Being paid",
+    tone: "warn",
+    final: false,
+    says: "Your order is safe with us. The payment follows in a moment.",
+  },
   unresolved: {
-    label: "Being checked", tone: "warn", final: false,
+    label: "Being checked",
+    tone: "warn",
+    final: false,
     says: "The payment provider has not given a clear answer. Your seats are kept and we keep asking: please do not pay again.",
   },
   paid: { label: "Paid", tone: "good", final: true, says: "" },
-  declined: { label: "Declined", tone: "bad", final: true, says: "The card was declined. Nothing was charged." },
-  refused: { label: "Not sold", tone: "bad", final: true, says: "The seats had been sold to somebody else. Nothing was charged." },
-  refunded: { label: "Refunded", tone: "", final: true, says: "The amount was given back, and the seats with it." },
+  declined: {
+    label: "Declined",
+    tone: "bad",
+    final: true,
+    says: "The card was declined. Nothing was charged.",
+  },
+  refused: {
+    label: "Not sold",
+    tone: "bad",
+    final: true,
+    says: "The seats had been sold to somebody else. Nothing was charged.",
+  },
+  refunded: {
+    label: "Refunded",
+    tone: "",
+    final: true,
+    says: "The amount was given back, and the seats with it.",
+  },
 };
 
-export const orderState = (state) => ORDER_STATES[state] ?? { label: state, tone: "", final: false, says: "" };
+export const orderState = (state) =>
+  ORDER_STATES[state] ?? { label: state, tone: "", final: false, says: "" };
