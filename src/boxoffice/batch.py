@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from prometheus_client import Counter
@@ -94,6 +95,7 @@ class Batches:
     async def _letters(self, rejects: list[Reject]) -> list[Letter]:
         if not rejects:
             return []
+        rejects = sorted(rejects, key=lambda reject: reject.record.offset)
         digests = [hashlib.sha256(reject.record.value).hexdigest() for reject in rejects]
         seen = await self._ledger.letters_seen(set(digests))
         return [
@@ -108,24 +110,26 @@ class Batches:
         in_order = sorted(fresh.values(), key=lambda p: p.record.offset)
         sold = set(await self._ledger.sold_seats((p.event.sale_uid, p.event.seats) for p in in_order))
         free, late = _first_come(in_order, sold)
-        refused = await self._each(self._refuse(claim, p) for p in late)
-        return refused + await self._each(self._charge(claim, p) for p in free)
+        refused = await self._each(partial(self._refuse, claim), late)
+        return refused + await self._each(partial(self._charge, claim), free)
 
-    async def _each(self, steps: Iterable[Awaitable[SettledOrder]]) -> list[SettledOrder]:
+    async def _each(
+        self, step: Callable[[Placed], Awaitable[SettledOrder]], placed: Iterable[Placed]
+    ) -> list[SettledOrder]:
         """All of them at a time, as many as there are slots; the first fault of the gateway stops them."""
         fault: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._in_slot(step)) for step in steps]
+                tasks = [group.create_task(self._in_slot(step, p)) for p in placed]
         except* GatewayUnavailable as faults:
             fault = faults.exceptions[0]
         if fault is not None:
             raise GatewayUnavailable(str(fault))
         return [task.result() for task in tasks]
 
-    async def _in_slot(self, step: Awaitable[SettledOrder]) -> SettledOrder:
+    async def _in_slot(self, step: Callable[[Placed], Awaitable[SettledOrder]], placed: Placed) -> SettledOrder:
         async with self._slots:
-            return await step
+            return await step(placed)
 
     async def _refuse(self, claim: Claim, placed: Placed) -> SettledOrder:
         """A charge made before a crash, or by a consumer that lost its turn, must not stand."""

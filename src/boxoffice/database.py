@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,8 @@ from boxoffice.errors import LedgerUnavailable
 BUSY_SECONDS = 5
 """How long a writer waits for another one (SQLite has one writer at a time)."""
 
+SWITCH_MS = 50
+
 
 def connect(url: str, busy_seconds: int = BUSY_SECONDS) -> AsyncEngine:
     engine = create_async_engine(url, pool_size=8, max_overflow=0, pool_timeout=BUSY_SECONDS)
@@ -34,12 +37,12 @@ def connect(url: str, busy_seconds: int = BUSY_SECONDS) -> AsyncEngine:
 def _set_up_sqlite(busy_seconds: int, connection: Any, _: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, see below
     cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout={busy_seconds * 1000}",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-    ):
+    # Two that switch a new file at once wait for each other for ever. The mode stays with the file: whoever finds
+    # it locked leaves it to the next connection.
+    cursor.execute(f"PRAGMA busy_timeout={SWITCH_MS}")
+    with suppress(sqlite3.OperationalError):
+        cursor.execute("PRAGMA journal_mode=WAL")
+    for pragma in (f"busy_timeout={busy_seconds * 1000}", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

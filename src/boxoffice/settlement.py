@@ -98,7 +98,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         )
         async with _beside(loops):
             while not stop.is_set():
-                await _consume(desk, stop)
+                await consume(desk, stop)
 
 
 async def _open(stack: AsyncExitStack, stop: asyncio.Event, opener: Callable[[], Awaitable[_Engine]]) -> _Engine:
@@ -125,7 +125,7 @@ async def _beside(loops: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[N
             task.cancel()
 
 
-async def _consume(desk: Desk, stop: asyncio.Event) -> None:
+async def consume(desk: Desk, stop: asyncio.Event) -> None:
     """One membership of the consumer group: until `stop`, or until another consumer fenced us off."""
     consumer = desk.log.consumer()
     crew = Crew(desk, consumer)

@@ -63,9 +63,13 @@ class SimulatedGateway:
     @classmethod
     async def open(cls, settings: Settings) -> SimulatedGateway:
         gateway = cls(settings)
-        with _as_unavailable():
-            async with gateway._engine.execution_options(writes=True).begin() as connection:
-                await connection.run_sync(_metadata.create_all)
+        try:
+            with _as_unavailable():
+                async with gateway._engine.execution_options(writes=True).begin() as connection:
+                    await connection.run_sync(_metadata.create_all)
+        except GatewayUnavailable:
+            await gateway._engine.dispose()
+            raise
         gateway._writing = asyncio.create_task(gateway._write_forever())
         return gateway
 

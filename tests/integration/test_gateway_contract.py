@@ -128,5 +128,6 @@ async def test_an_unknown_method_is_declined(gateway: PaymentGateway) -> None:
 
 
 async def test_a_gateway_out_of_reach_says_so(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "gateway.db").write_bytes(b"no database " * 1000)
     with pytest.raises(GatewayUnavailable):
-        await open_gateway(replace(settings, gateway_url=f"sqlite+aiosqlite:///{tmp_path}/no/such/folder/gateway.db"))
+        await open_gateway(settings)
