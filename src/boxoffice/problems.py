@@ -47,7 +47,7 @@ CODES: dict[str, tuple[int, str]] = {
     "recovering": (503, "the sale is being restored after a fault; nothing was changed"),
     "unavailable": (503, "your payment could not be recorded safely; send it again with the same key"),
 }
-_SPELLED = {"no_such_hold": "hold_gone", "not_newest": "ticket_stale"}
+SPELLED = {"no_such_hold": "hold_gone", "not_newest": "ticket_stale"}
 """Codes that come with two statuses; here under a name of their own."""
 
 RETRY_AFTER = {"description": "Seconds until it makes sense to try again.", "required": True, "schema": POSITIVE}
@@ -66,7 +66,7 @@ def refusals(*codes: str) -> dict[str, Any]:
 
 
 def _response(status: int, codes: list[str]) -> dict[str, Any]:
-    examples = {_SPELLED.get(code, code): {"value": _example(code)} for code in codes}
+    examples = {SPELLED.get(code, code): {"value": _example(code)} for code in codes}
     response: dict[str, Any] = {
         "description": f"{HTTPStatus(status).phrase}: {', '.join(examples)}",
         "content": {"application/problem+json": {"schema": ref("Problem"), "examples": examples}},
@@ -79,6 +79,6 @@ def _response(status: int, codes: list[str]) -> dict[str, Any]:
 
 def _example(name: str) -> dict[str, Any]:
     status, detail = CODES[name]
-    code = _SPELLED.get(name, name)
+    code = SPELLED.get(name, name)
     title = HTTPStatus(status).phrase
     return {"type": PROBLEM_TYPE + code, "title": title, "status": status, "code": code, "detail": detail}
