@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import signal
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -73,7 +75,10 @@ def demo(
     """
     from boxoffice.demo import Demo
 
-    kept = run(Demo(buyers=buyers, seats=seats, seed=seed, report=report, data_dir=data_dir).run())
+    try:
+        kept = run(Demo(buyers=buyers, seats=seats, seed=seed, report=report, data_dir=data_dir).run())
+    except asyncio.CancelledError:  # SIGTERM; all has been stopped
+        raise typer.Exit(128 + signal.SIGTERM) from None
     raise typer.Exit(0 if kept else 1)
 
 
@@ -173,7 +178,7 @@ def main() -> None:
         sys.exit(app(standalone_mode=False, prog_name="boxoffice"))
     except BoxofficeError as error:
         fail(error.detail, 1)
-    except (BrokenPipeError, OSError) as error:
+    except OSError as error:
         fail(str(error), 1)
     except Exception as error:
         if not hasattr(error, "format_message"):  # Typer's own errors; their class moves between its versions

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -158,7 +159,8 @@ class Demo:
         self._say(f"  pages    {stack.urls[0]}/concerts")
         self._say(f"  admin    {stack.admin_url}/admin/dashboard")
         self._say(f"  token    {stack.admin_token}")
-        self._say(f"  shell    . {stack.env_file}; boxoffice sale list")
+        command = "boxoffice" if shutil.which("boxoffice") else f"{sys.executable} -m boxoffice"
+        self._say(f"  shell    . {stack.env_file}; {command} sale list")
         self._say("Ctrl-C ends it.")
         enough = asyncio.Event()
         loop = asyncio.get_running_loop()
