@@ -27,9 +27,7 @@ class Format(StrEnum):
 
 
 Json = Annotated[Format | None, typer.Option("-o", "--output", help="For scripts.")]
-Who = Annotated[
-    str, typer.Option("--who", help="Who does it.", default_factory=getpass.getuser, show_default="you")
-]
+Who = Annotated[str, typer.Option("--who", help="Who does it.", default_factory=getpass.getuser, show_default="you")]
 Why = Annotated[str, typer.Option("--why", help="The reason; it is kept.")]
 
 

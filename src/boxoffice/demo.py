@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 import signal
 import sys
@@ -52,20 +51,31 @@ class Demo:
 
     async def run(self) -> bool:
         """Whether every promise was kept. Raises BadInput, Stopped."""
-        folder = self._folder()
-        async with contextlib.AsyncExitStack() as leaving:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _own_task().cancel)
-            self._say(f"starting a store, two serve, admin and settle in {folder}")
-            stack = await leaving.enter_async_context(Stack(folder, ports=PORTS))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _own_task().cancel)
+        folder, failed = self._folder(), True
+        try:
+            failed = not await self._play(folder)
+        except asyncio.CancelledError:
+            failed = False  # called off: there is nothing to look into
+            raise
+        finally:
+            self._tidy(folder, failed)
+        return not failed
+
+    async def _play(self, folder: Path) -> bool:
+        self._say(f"starting a store, two serve, admin and settle in {folder}")
+        async with Stack(folder, ports=PORTS) as stack:
             verdict = await self._race(stack)
             self._print(verdict)
             if self.console.is_terminal:
                 await self._stay(stack)
-        if not self.data_dir and verdict.kept:
-            shutil.rmtree(folder)
-        elif not verdict.kept:
-            self._say(f"data and logs are in {folder}")
         return verdict.kept
+
+    def _tidy(self, folder: Path, failed: bool) -> None:
+        if failed:
+            self._say(f"data and logs are in {folder}")
+        elif not self.data_dir:
+            shutil.rmtree(folder)
 
     def _folder(self) -> Path:
         if self.data_dir is None:
