@@ -143,6 +143,7 @@ def _set_cookie(ctx: Context, response: Response, visitor: str) -> None:
 async def leave(request: Request) -> Response:
     check_origin(request.scope)
     ctx, view = _context(request), _view(request)
+    _binding(ctx, request)  # said here, because the second try below says something else
     try:
         held: Ticket | Admission = _ticket(ctx, view, request)
     except Unauthorized:

@@ -8,6 +8,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from boxoffice.errors import BadInput, BoxofficeError, Forbidden, NotJson, TooLarge, Unauthorized
@@ -85,8 +86,15 @@ def problem_headers(error: BoxofficeError) -> dict[str, str]:
 async def on_error(request: Request, error: Exception) -> Response:
     """Every error as a problem document (RFC 9457)."""
     problem = as_problem(error)
-    extra = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    extra = {"allow": ", ".join(_allowed(request))} if problem.status == 405 else {}
     return Response(problem.problem(), problem.status, {**problem_headers(problem), **extra})
+
+
+def _allowed(request: Request) -> list[str]:
+    """All methods of an address; the framework names those of the first of its routes."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in here for method in route.methods or ()})
 
 
 def as_problem(error: Exception) -> BoxofficeError:
