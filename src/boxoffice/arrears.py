@@ -69,12 +69,13 @@ class Arrears:
             wait_ms = min(LONGEST_RETRY_MS, 1000 * 2 ** min(order.attempts, 10))
             return await self._ledger.change_order(order, due_ms=now_ms() + wait_ms, reason=outcome.reason)
         if outcome.result == "declined":
-            return await self._ledger.change_order(order, state="declined", reason=outcome.reason)
+            return await self._ledger.change_order(order, state="declined", reason=outcome.reason, settled_ms=now_ms())
         try:
             return await self._ledger.change_order(
                 order,
                 state="paid",
                 reason="",
+                settled_ms=now_ms(),
                 charge_id=outcome.charge_id,
                 charge_minor=outcome.amount_minor,
             )

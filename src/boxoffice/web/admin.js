@@ -9,7 +9,7 @@ const REFRESH_SECONDS = 2;
 
 const ACTIONS = {
   hold: ["Hold", "Nobody new is let in. Those inside go on; the line is kept."],
-  drain: ["Drain", "Nobody new may join the line. Those in it still get their turn."],
+  drain: ["Drain", "Nobody new may join the line or is let in. Those inside go on."],
   resume: ["Resume", "The policy of the sale’s own resource counts again."],
   close: ["Close", "The sale ends: the line and everybody’s visit. Orders already placed are still settled."],
 };
