@@ -32,4 +32,4 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 
 
 if __name__ == "__main__":
-    run_server(hello, Settings(), int(sys.argv[1]))
+    run_server(hello, Settings(), int(sys.argv[1]), leave=lambda: None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -14,12 +14,13 @@ from starlette.routing import Route
 
 from boxoffice import admission, holds, identity, line, payments, tokens
 from boxoffice.context import Context
-from boxoffice.errors import BadInput, NotFound, Unauthorized, Unavailable
-from boxoffice.polling import PREFIX
+from boxoffice.errors import BadInput, Unauthorized, Unavailable
+from boxoffice.polling import PREFIX, get_line, get_whereabouts
 from boxoffice.snapshot import View
 from boxoffice.tokens import Admission, Ticket
 from boxoffice.wire import NO_STORE, Json, bearer, check_origin, header, read_json
 
+COOKIE_SECONDS = 14 * 86400
 MAX_STREAMS = 2000
 STREAM_SECONDS = 60.0
 
@@ -122,10 +123,9 @@ async def join(request: Request) -> Response:
         "ratelimit-policy": f'"join";q={limit};w=60',
         "ratelimit": f'"join";r={left}',
     }
-    response = Json(where.json(ticket.number, ctx.keys.ticket(ticket)), 201 if created else 200, headers)
     if new_visitor is not None:
-        _set_cookie(ctx, response, new_visitor)
-    return response
+        headers["set-cookie"] = _cookie(ctx, new_visitor)
+    return Json(where.json(ticket.number, ctx.keys.ticket(ticket)), 201 if created else 200, headers)
 
 
 def _place(ctx: Context, view: View, request: Request, visitor: str) -> bytes:
@@ -135,9 +135,9 @@ def _place(ctx: Context, view: View, request: Request, visitor: str) -> bytes:
     return ctx.places.place(view.uid, b"account", account)
 
 
-def _set_cookie(ctx: Context, response: Response, visitor: str) -> None:
-    secure = not ctx.settings.insecure_cookies
-    response.set_cookie(ctx.cookie.decode(), visitor, max_age=14 * 86400, secure=secure, httponly=True, samesite="lax")
+def _cookie(ctx: Context, visitor: str) -> str:
+    secure = "" if ctx.settings.insecure_cookies else "; Secure"
+    return f"{ctx.cookie.decode()}={visitor}; HttpOnly; Max-Age={COOKIE_SECONDS}; Path=/; SameSite=lax{secure}"
 
 
 async def leave(request: Request) -> Response:
@@ -265,11 +265,6 @@ def _sse(order: payments.Order) -> bytes:
     return b"event: order\ndata: " + msgspec.json.encode(order) + b"\n\n"
 
 
-async def _polled(request: Request) -> Response:
-    """Never reached: polling.py answers GET before routing. The route makes other methods a 405."""
-    raise NotFound("there is nothing here")
-
-
 _SALE = "/api/v1/sales/{sale}"
 
 routes = [
@@ -284,7 +279,19 @@ routes = [
     Route(f"{_SALE}/orders", list_orders, methods=["GET"]),
     Route(f"{_SALE}/orders/{{order}}/events", stream_order, methods=["GET"]),
     Route(f"{_SALE}/challenge", get_challenge, methods=["GET"]),
-    Route(f"{_SALE}/line", _polled, methods=["GET"]),
+    Route(f"{_SALE}/line", get_line, methods=["GET"]),
+    Route(f"{_SALE}/places/me", get_whereabouts, methods=["GET"]),
     Route(_SALE, get_sale, methods=["GET"]),
     Route("/api/v1/sales", list_sales, methods=["GET"]),
 ]
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+SHORTCUTS: dict[tuple[str, str], Handler] = {
+    ("GET", "line"): get_line,
+    ("GET", "places/me"): get_whereabouts,
+    ("POST", "places"): join,
+    ("POST", "holds"): take_hold,
+    ("POST", "orders"): place_order,
+}
+"""What a crowd sends, by method and what follows the sale in the path: it need not go through the routes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
+import re
 import secrets
 from collections.abc import Callable
 from functools import lru_cache
@@ -20,8 +21,7 @@ import jwt
 from boxoffice.errors import BadInput, Unauthorized
 from boxoffice.settings import Settings
 
-MAX_VISITOR_CHARS = 64
-_VISITOR_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+_VISITOR = re.compile(rb"[A-Za-z0-9_-]{16,64}")
 _ALGORITHMS = ["EdDSA", "ES256", "RS256"]
 
 
@@ -34,8 +34,7 @@ def visitor_of(cookie_header: bytes, name: bytes) -> str | None:
     for part in cookie_header.split(b";"):
         key, _, value = part.strip().partition(b"=")
         if key == name:
-            visitor = value.decode("latin-1")
-            return visitor if 16 <= len(visitor) <= MAX_VISITOR_CHARS and _VISITOR_CHARS.issuperset(visitor) else None
+            return value.decode() if _VISITOR.fullmatch(value) else None
     return None
 
 
@@ -91,27 +90,29 @@ def address_reader(trusted: str) -> Callable[[str, str], str]:
     """
     networks = [ipaddress.ip_network(part.strip()) for part in trusted.split(",") if part.strip()]
 
-    def is_proxy(address: str) -> bool:
+    @lru_cache(maxsize=8192)
+    def look(address: str) -> tuple[str | None, bool]:
+        """What counts for the limits, if it is an address at all, and whether it is one of our proxies."""
         try:
             ip = ipaddress.ip_address(address)
         except ValueError:
-            return False
-        return any(ip in network for network in networks)
+            return None, False
+        return _bucket(ip), any(ip in network for network in networks)
 
-    @lru_cache(maxsize=8192)
     def read(peer: str, forwarded: str) -> str:
-        chain = [peer, *reversed([part.strip() for part in forwarded.split(",") if part.strip()])]
-        address = next((hop for hop in chain if not is_proxy(hop)), chain[-1])
-        return _bucket(address) or _bucket(peer) or "unknown"
+        bucket, proxy = look(peer)
+        nearest = bucket or "unknown"
+        for hop in reversed(forwarded.split(",") if proxy else ()):
+            if hop := hop.strip():
+                bucket, proxy = look(hop)
+                if not proxy:
+                    break
+        return bucket or nearest
 
     return read
 
 
-def _bucket(address: str) -> str | None:
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return None
+def _bucket(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped:
             return str(ip.ipv4_mapped)

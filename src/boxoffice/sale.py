@@ -7,6 +7,7 @@ One source for the command line, the admin page and the cluster: Kubernetes' own
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -249,6 +250,7 @@ class Seating:
             self.sections.append(Block(s.name, first, _size(s), s.rows or 0, s.seats_per_row or 0, s.price_minor))
             first += _size(s)
         self.total = first
+        self._firsts = [section.first for section in self.sections]
         self.by_name = {section.name: section for section in self.sections}
         self.digest = hashlib.sha256(msgspec.json.encode(self.sections)).hexdigest()
 
@@ -257,10 +259,9 @@ class Seating:
         return cls(spec.seating)
 
     def section_of(self, index: int) -> Block:
-        for section in self.sections:
-            if section.first <= index < section.first + section.size:
-                return section
-        raise NotFound(f"there is no seat number {index}", code="unknown_seat")
+        if not 0 <= index < self.total:
+            raise NotFound(f"there is no seat number {index}", code="unknown_seat")
+        return self.sections[bisect_right(self._firsts, index) - 1]
 
     def name(self, index: int) -> str:
         section = self.section_of(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,12 +21,15 @@ T = TypeVar("T")
 
 
 class Json(Response):
-    """A JSON answer; `content` is encoded by msgspec unless it is bytes already."""
-
-    media_type = "application/json"
+    """A JSON answer; `content` is encoded by msgspec unless it is bytes already. Names of headers in lower case."""
 
     def render(self, content: Any) -> bytes:
         return content if isinstance(content, bytes) else msgspec.json.encode(content)
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        self.raw_headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(self.body))]
+        if headers:
+            self.raw_headers += [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
 
 
 def header(scope: Scope, name: bytes) -> bytes:
@@ -45,10 +49,14 @@ def bearer(scope: Scope) -> str:
 
 
 async def read_body(request: Request, most: int = MAX_BODY_BYTES) -> bytes:
-    """Raises TooLarge past `most` bytes, without reading on."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
+    """Raises TooLarge past `most` bytes, without reading on; BadInput when the client goes away."""
+    body, more = b"", True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise BadInput("the body broke off")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
         if len(body) > most:
             raise TooLarge(f"a body may have {most} bytes at most")
     return body
