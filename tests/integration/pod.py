@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from boxoffice.app import build_app
 from boxoffice.context import Context
 from boxoffice.embedded import EmbeddedStore
+from boxoffice.errors import PROBLEM_TYPE
 from boxoffice.sale import Seating, parse_sale, record_of
 from boxoffice.settings import Settings
 from boxoffice.store import Store
@@ -129,3 +130,17 @@ def pod_in_thread(settings: Settings) -> Iterator[tuple[asyncio.AbstractEventLoo
     finally:
         state["loop"].call_soon_threadsafe(state["stop"].set)
         thread.join()
+
+
+def refused(answer: httpx2.Response, status: int, *codes: str) -> dict[str, Any]:
+    """Is a problem document that says so; gives it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    problem = dict(answer.json())
+    assert problem["status"] == status
+    assert problem["code"] in codes
+    assert problem["type"] == PROBLEM_TYPE + problem["code"]
+    assert problem["title"]
+    assert problem["detail"]
+    return problem
