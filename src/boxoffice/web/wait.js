@@ -30,12 +30,13 @@ function scene(name, heading, said = heading) {
 
 let stopClock = null;
 
-function showPrequeue() {
+function showPrequeue(place) {
   scene(
     "prequeue",
     "You are early, and in",
     `You have a place. The sale opens ${inZone(sale.opensTime, sale.timeZone)}.`,
   );
+  $("#early-number").textContent = count(place.number);
   $("#opens-at").textContent = inZone(sale.opensTime, sale.timeZone);
   stopClock ??= countDown($("#opens-in"), sale.opensTime);
   title("The sale opens soon");
@@ -136,7 +137,7 @@ async function step(place) {
   if (place.state === "called") return goIn();
   if (place.state === "lapsed") showLapsed();
   else if (ENDED[place.state]) showEnded(place.state);
-  else if (place.state === "prequeue") showPrequeue();
+  else if (place.state === "prequeue") showPrequeue(place);
   else await showWaiting(place);
   return !["prequeue", "waiting"].includes(place.state);
 }

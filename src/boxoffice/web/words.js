@@ -54,7 +54,7 @@ export const SALE_STATES = {
     label: "Line open",
     tone: "good",
     joinable: true,
-    says: "Take a place now. Numbers are given out when the sale opens.",
+    says: "Take a place now; those who are here first are called first.",
   },
   open: {
     label: "On sale",
