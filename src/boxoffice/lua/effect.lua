@@ -88,6 +88,7 @@ local function refunded()
     set_seats(mine, FREE, nil)
     count_seats(place, -#mine)
   end
+  if hold then forget_hold(hold_id, hold) end -- that it had been paid was never heard here
 end
 
 local unsettled = was == 'pending' or was == 'accepted' or was == 'unresolved'
