@@ -137,7 +137,8 @@ def parse_sales(text: bytes) -> list[ConcertSale]:
         raise Unprocessable(f"a ConcertSale may have {MAX_RESOURCE_BYTES} bytes at most")
     try:
         documents = [d for d in yaml.load_all(text, _Loader) if d is not None]  # a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError) as error:
+        # the last two: PyYAML on a tag that its text does not fit, such as `!!bool perhaps`
         raise Unprocessable(f"this is not YAML: {' '.join(str(error).split())}", code="invalid_yaml") from None
     if not documents:
         raise Unprocessable("the file holds no ConcertSale", code="invalid_yaml")
