@@ -18,6 +18,7 @@ from boxoffice.eventlog import Consumer, EventLog, Record
 from boxoffice.ledger import Claim, Fenced, Ledger
 from boxoffice.orderrecords import SettledOrder
 from boxoffice.settings import Settings
+from boxoffice.tasks import end
 
 WAIT_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.1
@@ -165,8 +166,7 @@ class Partition:
         if self._waiting:
             self.task.cancel()
         await asyncio.wait({self.task}, timeout=LEAVE_SECONDS)
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+        await end([self.task])
         try:
             await self._rest()
         except (Fenced, Unavailable):

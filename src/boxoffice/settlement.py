@@ -28,6 +28,7 @@ from boxoffice.probe import serve_probes
 from boxoffice.recovery import Recovery
 from boxoffice.settings import Settings
 from boxoffice.store import Store
+from boxoffice.tasks import end
 
 OPEN_AGAIN_SECONDS = 1.0
 LAG_SECONDS = 2.0
@@ -61,8 +62,9 @@ class Crew:
         logger.info("settling partitions %s", sorted(self.partitions))
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and isinstance(task.exception(), Fenced):
-            logger.warning("%s: %s", task.get_name(), task.exception())
+        """A partition ends by itself only when it is fenced off: then we leave and join anew."""
+        if not task.cancelled() and (error := task.exception()):
+            logger.warning("%s: %s", task.get_name(), error, exc_info=None if isinstance(error, Fenced) else error)
             self.fenced.set()
 
     async def on_revoked(self, numbers: Sequence[int]) -> None:
@@ -121,8 +123,7 @@ async def _beside(loops: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[N
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(loop) for loop in loops]
         yield
-        for task in tasks:
-            task.cancel()
+        await end(tasks)
 
 
 async def consume(desk: Desk, stop: asyncio.Event) -> None:

@@ -21,6 +21,7 @@ from boxoffice.database import connect
 from boxoffice.errors import GatewayUnavailable
 from boxoffice.gateway import Charge, ChargeRecord, Outcome
 from boxoffice.settings import Settings
+from boxoffice.tasks import end
 
 MOST_AT_ONCE = 500
 MOST_WAITING = 10_000
@@ -117,8 +118,7 @@ class SimulatedGateway:
             last = rows[-1].order
 
     async def close(self) -> None:
-        self._writing.cancel()
-        await asyncio.gather(self._writing, return_exceptions=True)
+        await end([self._writing])
         await self._engine.dispose()
 
     def _latency_seconds(self, charge: Charge) -> float:

@@ -24,6 +24,7 @@ from boxoffice.eventlog import Assigned, Position, Record, Revoked
 from boxoffice.pipe import ReplyError
 from boxoffice.settings import Settings
 from boxoffice.store import Store
+from boxoffice.tasks import end
 
 MOST_RECORDS = 1_000_000
 """A partition that holds more refuses to take another: whoever pays then hears `pending`."""
@@ -248,8 +249,7 @@ class StreamsConsumer:
         await self._log.trim(self._log_id, partition, offset)
 
     async def close(self) -> None:
-        self._beating.cancel()
-        await asyncio.gather(self._beating, return_exceptions=True)
+        await end([self._beating])
         self._give_up(set(self._owned))
         await asyncio.gather(*self._giving.values())
         try:
