@@ -160,7 +160,8 @@ class EmbeddedStore:
             "bind": "127.0.0.1",
             "dir": str(self.data_dir.resolve()),
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            # The log lives here: with `everysec` a write that waits behind a running fsync can be lost to `kill -9`.
+            "appendfsync": "always",
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",

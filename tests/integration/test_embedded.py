@@ -28,7 +28,7 @@ async def test_is_configured_as_a_production_store_should_be(store: EmbeddedStor
         config = await redis.config_get("appendonly", "appendfsync", "maxmemory-policy", "save", "bind")
     assert config == {
         "appendonly": "yes",
-        "appendfsync": "everysec",
+        "appendfsync": "always",
         "maxmemory-policy": "noeviction",
         "save": "",
         "bind": "127.0.0.1",
