@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from boxoffice.sale import MAX_RESOURCE_BYTES, Policy, dump_sale, parse_sale, to
 from boxoffice.settings import Settings
 from boxoffice.snapshot import Board
 from boxoffice.store import Store
+from boxoffice.tasks import end
 from boxoffice.wire import NO_STORE, Json, bearer, check_origin, on_error, read_body, read_json
 
 PAGES = {"/admin/dashboard": "admin", "/admin/sales/{sale}": "admin-sale"}
@@ -71,9 +72,7 @@ def build_admin(settings: Settings) -> Starlette:
         try:
             yield
         finally:
-            beating.cancel()
-            with suppress(asyncio.CancelledError):
-                await beating
+            await end([beating])
             await event_log.close()
             await ledger.close()
             await store.close()
