@@ -97,6 +97,7 @@ def address_reader(trusted: str) -> Callable[[str, str], str]:
             ip = ipaddress.ip_address(address)
         except ValueError:
             return None, False
+        ip = getattr(ip, "ipv4_mapped", None) or ip  # how a socket for both families names IPv4 peers
         return _bucket(ip), any(ip in network for network in networks)
 
     def read(peer: str, forwarded: str) -> str:
@@ -114,7 +115,5 @@ def address_reader(trusted: str) -> Callable[[str, str], str]:
 
 def _bucket(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped:
-            return str(ip.ipv4_mapped)
         return str(ipaddress.ip_network((ip, 64), strict=False).network_address)
     return str(ip)

@@ -107,8 +107,15 @@ class Settings:
                 values[field.name] = _parse(name, text, str(field.type))
         for secret in ("keys", "place_key"):
             if (path := values.get(f"{secret}_file")) and secret not in values:
-                values[secret] = Path(str(path)).read_text().strip()
+                values[secret] = _read(f"BOXOFFICE_{secret.upper()}_FILE", Path(str(path)))
         return cls(**values)  # type: ignore[arg-type]
+
+
+def _read(name: str, file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{name}: {file} cannot be read: {error}") from None
 
 
 def _parse(name: str, text: str, kind: str) -> str | int | float | bool:
