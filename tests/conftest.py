@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -14,6 +15,10 @@ from boxoffice.ledger import Ledger, open_ledger
 from boxoffice.migrations import migrate
 from boxoffice.settings import Settings
 from boxoffice.store import Store
+
+# A busy machine is no failure; a test that fails says how to see it again.
+hypothesis.settings.register_profile("boxoffice", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("boxoffice")
 
 KEYS = "t1:" + "5e" * 32
 
