@@ -41,7 +41,11 @@ local function session_back()
     redis.call('ZADD', P .. 'sessions', 'GT', until_ms, place)
   else
     local o = redis.call('HMGET', key, 'sid', 'number')
-    redis.call('HSET', P .. 'session', place, o[1] .. ':' .. o[2])
+    local newer = redis.call('ZSCORE', P .. 'line', place) -- joined again meanwhile: it is that number's turn then
+    redis.call('ZREM', P .. 'line', place)
+    redis.call('ZREM', P .. 'door', place)
+    redis.call('HDEL', P .. 'door_seen', place)
+    redis.call('HSET', P .. 'session', place, o[1] .. ':' .. (newer or o[2]))
     redis.call('ZADD', P .. 'sessions', until_ms, place)
     redis.call('SREM', P .. 'overstay', place)
     add('ended', -1)
