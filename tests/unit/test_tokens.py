@@ -87,6 +87,14 @@ def test_one_kind_never_passes_for_the_other() -> None:
         RING.read_ticket(RING.admission(ADMITTED))
 
 
+def test_a_token_of_the_other_kind_is_refused_even_with_the_same_fields() -> None:
+    t = TICKET
+    fields = (t.sale_uid, t.place, *(n.to_bytes(8, "big") for n in (t.number, t.epoch, t.issued_ms)), t.binding)
+    assert RING.read_ticket(RING._sign(b"T", *fields)) == TICKET
+    with pytest.raises(Unauthorized):
+        RING.read_ticket(RING._sign(b"A", *fields))
+
+
 def test_keys_are_rotated_with_both_live() -> None:
     before, during, after = KeyRing(OLD), KeyRing(f"{NEW},{OLD}"), KeyRing(NEW)
     old, new = before.ticket(TICKET), during.ticket(TICKET)
