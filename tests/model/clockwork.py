@@ -98,6 +98,11 @@ class Clockwork:
             replies: list[Any] = pipe.execute()
         return replies
 
+    def set_target(self, buyers: int) -> None:
+        """How many should be inside; as the operator writes it."""
+        self._seen = {}
+        self.redis.hset(self.key("sale"), "target", buyers)
+
     def pass_time(self, ms: int, step: int = 1000) -> dict[str, Any]:
         """Beats on the way, so that no clock of the sale stops; gives the last snapshot."""
         end = self.now + ms
