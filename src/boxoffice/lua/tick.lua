@@ -65,9 +65,10 @@ local function knocking(place)
   return seen and NOW - tonumber(seen) < tonumber(redis.call('HGET', SALE, 'claim_ms'))
 end
 
+-- Looks past those at the door, so that true means: of all up to that number only they are left.
 local function lapse_places(upto)
-  local removed = 0
-  for _, place in ipairs(redis.call('ZRANGEBYSCORE', P .. 'line', '-inf', upto, 'LIMIT', 0, BATCH)) do
+  local most, removed = BATCH + redis.call('ZCARD', P .. 'door'), 0
+  for _, place in ipairs(redis.call('ZRANGEBYSCORE', P .. 'line', '-inf', upto, 'LIMIT', 0, most)) do
     if not knocking(place) then
       redis.call('ZREM', P .. 'line', place)
       redis.call('ZREM', P .. 'door', place)
