@@ -246,3 +246,28 @@ def test_line(workshop: Workshop) -> None:
             max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+def test_a_large_cohort_lapses_whole_though_one_of_it_knocks(workshop: Workshop) -> None:
+    sale = workshop.sale(
+        seating={"sections": [{"name": "floor", "capacity": 5000, "priceMinor": 1}]},
+        line={"claimSeconds": CLAIM_MS // 1000},
+        admission={"initialActive": 5000, "maxActive": 5000, "sessionSeconds": 300},
+        abuse={"joinsPerMinutePerAddress": 100_000},
+    )
+    sale.pass_time(1000)
+    places = [f"place-{n:010d}".encode() for n in range(300)]
+    joined = [sale.call("join", place, "10.0.0.1", "") for place in places]
+    view = sale.pass_time(1000)
+    assert (view["called"], view["waiting"]) == (300, 0)
+    _, number, _, epoch, now, _ = joined[0]
+    assert sale.call("claim", places[0], number, epoch, now)[0] == b"ok"
+    sale.pass_time(CLAIM_MS - 3000)
+    sale.set_target(1)
+    _, number, _, epoch, now, _ = joined[1]
+    assert sale.call("claim", places[1], number, epoch, now) == [b"crowded"]
+    sale.set_target(5000)
+    sale.pass_time(6000)
+    assert sale.scores("line") == {places[1]: 2}
+    sale.pass_time(CLAIM_MS)
+    assert sale.scores("line") == {}
