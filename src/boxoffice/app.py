@@ -43,13 +43,13 @@ def build_app(settings: Settings) -> Starlette:
     proofs, address_of = Proofs(keys.secret), address_reader(settings.trusted_proxies)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: _App) -> AsyncIterator[None]:
         store = await Store.open(settings)
         event_log = await open_log(settings, store)
         board = Board(store)
         context = Context(settings, store, event_log, board, keys, places, accounts, proofs, address_of)
         context.cookie = b"visitor" if settings.insecure_cookies else b"__Host-visitor"
-        app.state.context = context
+        app.context = app.state.context = context
         app.state.registry = _registry(board)
         await board.beat()
         tasks = [asyncio.create_task(board.run()), asyncio.create_task(Relay(store, event_log, board).run())]
@@ -77,30 +77,27 @@ def start_draining(app: Starlette) -> None:
 class _App(Starlette):
     """What a crowd sends goes straight to its handler: the way through middleware and routes costs as much."""
 
+    context: Context
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = None
         if scope["type"] == "http" and scope["path"].startswith(PREFIX):
             sale, _, rest = scope["path"][len(PREFIX) :].partition("/")
             handler = api.SHORTCUTS.get((scope["method"], rest))
         if handler is None:
-            await super().__call__(scope, receive, send)
-        else:
-            scope["app"], scope["path_params"] = self, {"sale": sale}
-            response = await _answer(handler, Request(scope, receive))
-            await response(scope, receive, send)
+            return await super().__call__(scope, receive, send)
+        request, context = Request(scope, receive), self.context
+        try:
+            response = await handler(context, context.board.view(sale), request)
+        except BoxofficeError as error:
+            response = await on_error(request, error)
+        except Exception as error:
+            log.exception("%s %s", request.method, request.scope["path"])
+            response = await on_error(request, error)
+        await response(scope, receive, send)
 
 
-async def _answer(handler: api.Handler, request: Request) -> Response:
-    try:
-        return await handler(request)
-    except BoxofficeError as error:
-        return await on_error(request, error)
-    except Exception as error:
-        log.exception("%s %s", request.method, request.scope["path"])
-        return await on_error(request, error)
-
-
-def _assemble(lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]]) -> Starlette:
+def _assemble(lifespan: Callable[[_App], AbstractAsyncContextManager[None]]) -> Starlette:
     return _App(
         routes=[
             *api.routes,

@@ -9,10 +9,14 @@ from boxoffice.eventlog import EventLog
 from boxoffice.identity import Accounts, Places
 from boxoffice.line import Polls
 from boxoffice.proof import Proofs
+from boxoffice.recent import Recent
 from boxoffice.settings import Settings
 from boxoffice.snapshot import Board
 from boxoffice.store import Store
-from boxoffice.tokens import KeyRing
+from boxoffice.tokens import KeyRing, Ticket
+
+TICKETS = 100_000
+"""How many are kept; about 60 MB."""
 
 
 @dataclass(slots=True)
@@ -27,6 +31,8 @@ class Context:
     proofs: Proofs
     address_of: Callable[[str, str], str]
     polls: Polls = field(default_factory=Polls)
+    tickets: Recent[bytes, Ticket] = field(default_factory=lambda: Recent(TICKETS))
+    """Tickets that were checked here, by the sale's uid and the headers that they came in."""
     cookie: bytes = b"__Host-visitor"
     draining: bool = False
     streams: int = 0

@@ -6,7 +6,6 @@ place without a second index.
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import json
 import re
@@ -14,12 +13,14 @@ import secrets
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from socket import AF_INET, inet_pton
 from typing import Any
 
 import jwt
 
 from boxoffice.errors import BadInput, Unauthorized
 from boxoffice.settings import Settings
+from boxoffice.tokens import Mac
 
 _VISITOR = re.compile(rb"[A-Za-z0-9_-]{16,64}")
 _ALGORITHMS = ["EdDSA", "ES256", "RS256"]
@@ -43,15 +44,16 @@ class Places:
 
     def __init__(self, settings: Settings) -> None:
         try:
-            self._key = bytes.fromhex(settings.place_key)
+            key = bytes.fromhex(settings.place_key)
         except ValueError:
-            self._key = b""
-        if len(self._key) < 32:
+            key = b""
+        if len(key) < 32:
             raise BadInput("BOXOFFICE_PLACE_KEY must be 32 bytes (64 hex digits) or more")
+        self._mac = Mac(key)
 
     def place(self, sale_uid: bytes, kind: bytes, identity: str) -> bytes:
-        body = b"".join(bytes((len(f) >> 8, len(f) & 255)) + f for f in (sale_uid, kind, identity.encode()))
-        return hmac.digest(self._key, body, "sha256")[:16]
+        body = b"".join([bytes((len(f) >> 8, len(f) & 255)) + f for f in (sale_uid, kind, identity.encode())])
+        return self._mac.of(body)
 
 
 class Accounts:
@@ -89,10 +91,16 @@ def address_reader(trusted: str) -> Callable[[str, str], str]:
     Only what configured proxies say is believed: the right-most address in the chain that is none of them.
     """
     networks = [ipaddress.ip_network(part.strip()) for part in trusted.split(",") if part.strip()]
+    ranges = [(int(n.network_address), int(n.netmask)) for n in networks if n.version == 4]
 
     @lru_cache(maxsize=8192)
     def look(address: str) -> tuple[str | None, bool]:
         """What counts for the limits, if it is an address at all, and whether it is one of our proxies."""
+        try:
+            number = int.from_bytes(inet_pton(AF_INET, address), "big")  # a crowd's, ten times as quick as below
+            return address, any(number & mask == first for first, mask in ranges)
+        except (OSError, ValueError):
+            pass
         try:
             ip = ipaddress.ip_address(address)
         except ValueError:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 import time
 
+import msgspec
+
 from boxoffice.errors import Conflict, Forbidden, Gone, TooEarly, TooMany, Unauthorized, Unavailable
+from boxoffice.recent import Recent
 from boxoffice.snapshot import POLL_MAX_SECONDS, POLL_MIN_SECONDS, View
 from boxoffice.store import Store
 from boxoffice.tokens import KeyRing, Ticket
@@ -14,13 +17,14 @@ EARLY_BURST = 3
 POLLERS = 200_000
 
 
-class Whereabouts:
+class Whereabouts(msgspec.Struct, frozen=True, gc=False):
     """Where a number stands: `state`, people ahead, the range of the wait in seconds, the next poll in seconds."""
 
-    __slots__ = ("ahead", "eta_p50", "eta_p90", "poll", "state")
-
-    def __init__(self, state: str, ahead: int = 0, p50: int = -1, p90: int = -1, poll: int = POLL_MIN_SECONDS) -> None:
-        self.state, self.ahead, self.eta_p50, self.eta_p90, self.poll = state, ahead, p50, p90, poll
+    state: str
+    ahead: int = 0
+    eta_p50: int = -1
+    eta_p90: int = -1
+    poll: int = POLL_MIN_SECONDS
 
     def json(self, number: int, ticket: str = "") -> bytes:
         eta = b"null" if self.eta_p50 < 0 else b'{"p50":%d,"p90":%d}' % (self.eta_p50, self.eta_p90)
@@ -59,25 +63,19 @@ def next_poll(eta_seconds: float, most_seconds: int) -> int:
 
 
 class Polls:
-    """Who polled when: too early gets 429. Bounded, and best effort: each pod has its own.
-
-    Two generations, of which the older is dropped when the newer is full, cost half of what one in order of age does.
-    """
+    """Who polled when: too early gets 429. Bounded, and best effort: each pod has its own."""
 
     def __init__(self) -> None:
-        self._due: dict[bytes, float] = {}
-        self._older: dict[bytes, float] = {}
+        self._due: Recent[bytes, float] = Recent(POLLERS)
 
     def check(self, place: bytes, poll_seconds: int) -> None:
         """Raises TooMany for a buyer who keeps polling at more than twice the pace that they were told."""
         now, step = time.monotonic(), poll_seconds / 2
-        due = self._due.get(place) or self._older.get(place, 0.0)
+        due = self._due.get(place) or now
         due = (due if due > now else now) + step
         if due - now > EARLY_BURST * step:
             raise TooMany("you poll faster than you were told", retry_after=poll_seconds)
-        self._due[place] = due
-        if len(self._due) > POLLERS // 2:
-            self._due, self._older = {}, self._due
+        self._due.put(place, due)
 
 
 def check_ticket(view: View, ticket: Ticket, binding: bytes) -> None:

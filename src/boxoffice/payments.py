@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -31,6 +30,7 @@ from boxoffice.eventlog import EventLog
 from boxoffice.holds import price
 from boxoffice.snapshot import Board, View
 from boxoffice.store import Store
+from boxoffice.times import rfc3339
 from boxoffice.tokens import Admission
 
 LEASE_MS = 5000
@@ -81,7 +81,7 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
 
 def order_id(sale_uid: bytes, place: bytes, key: str) -> str:
     """Order id = event id = charge id: the first 128 bits of SHA-256 over length-prefixed fields, as hex."""
-    body = b"".join(len(field).to_bytes(2, "big") + field for field in (sale_uid, place, key.encode()))
+    body = b"".join([len(field).to_bytes(2, "big") + field for field in (sale_uid, place, key.encode())])
     return hashlib.sha256(body).hexdigest()[:32]
 
 
@@ -108,7 +108,7 @@ async def place_order(
     _, placed_ms, seats = reply
     event = _event(view, order, admission.place.hex(), int(request.hold), seats, method, placed_ms)
     state = await _publish(store, event_log, view.name, event)
-    placed_at = _rfc3339(placed_ms)
+    placed_at = rfc3339(placed_ms)
     answer = Order(order, state, event.names, event.amount_minor, currency, placed_at)
     return answer, reply[0] == b"again"
 
@@ -204,15 +204,11 @@ def _order(view: View, order: str, fields: dict[str, bytes]) -> Order:
         [view.seating.name(seat) for seat in seats],
         price(view, seats),
         fields["currency"].decode(),
-        _rfc3339(int(fields["placed_ms"])),
+        rfc3339(int(fields["placed_ms"])),
         (fields["reason"] or b"").decode() or None,
         fields["hold"].decode() if again else None,
-        _rfc3339(until_ms) if again else None,
+        rfc3339(until_ms) if again else None,
     )
-
-
-def _rfc3339(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 async def apply_effects(store: Store, effects: Sequence[Effect]) -> None:

@@ -241,6 +241,18 @@ class Block(msgspec.Struct, frozen=True):
     price_minor: int
 
 
+def _offset(section: Block, numbers: list[str]) -> int:
+    """Where in the section; negative for what can be no seat, and of the rest only one spelling is right."""
+    try:
+        if section.rows:
+            row, seat = numbers
+            return (int(row) - 1) * section.seats_per_row + int(seat) - 1
+        (seat,) = numbers
+        return int(seat) - 1
+    except ValueError:
+        return -1
+
+
 class Seating:
     """Seats as numbers and as names: `stalls/3/12` (section, row, seat), `floor/0017` (general admission)."""
 
@@ -273,24 +285,13 @@ class Seating:
 
     def index(self, name: str) -> int:
         """Raises NotFound for a name that this house does not have."""
-        parts = name.split("/")
-        section = self.by_name.get(parts[0])
-        numbers = [int(p) for p in parts[1:] if p.isascii() and p.isdigit() and len(p) <= 6]
-        if section is not None and len(numbers) == len(parts) - 1:
-            at = self._offset(section, numbers)
-            if at is not None and self.name(section.first + at) == name:
+        head, *rest = name.split("/")
+        section = self.by_name.get(head)
+        if section is not None:
+            at = _offset(section, rest)
+            if 0 <= at < section.size and self.name(section.first + at) == name:
                 return section.first + at
         raise NotFound(f"there is no seat {name!r} here", code="unknown_seat")
-
-    @staticmethod
-    def _offset(section: Block, numbers: list[int]) -> int | None:
-        if not section.rows and len(numbers) == 1 and 1 <= numbers[0] <= section.size:
-            return numbers[0] - 1
-        if section.rows and len(numbers) == 2:
-            row, seat = numbers
-            if 1 <= row <= section.rows and 1 <= seat <= section.seats_per_row:
-                return (row - 1) * section.seats_per_row + seat - 1
-        return None
 
     def price(self, index: int) -> int:
         """In minor units."""

@@ -83,6 +83,8 @@ class Store:
 
     async def connect(self) -> Pipe:
         """The live connection, made anew when it is gone; at most one attempt each RECONNECT_SECONDS."""
+        if self._pipe is not None and not self._pipe.closed.is_set():
+            return self._pipe
         async with self._connecting:
             if self._pipe is not None and not self._pipe.closed.is_set():
                 return self._pipe

@@ -11,9 +11,9 @@ that is passed on does not work in another browser. Two keys may be live at once
 
 from __future__ import annotations
 
-import hmac
 from binascii import a2b_base64, b2a_base64
 from hashlib import sha256
+from hmac import compare_digest
 from struct import Struct
 
 import msgspec
@@ -22,12 +22,12 @@ from boxoffice.errors import BadInput, Unauthorized
 
 MAC_BYTES = 16
 MAX_TOKEN_CHARS = 400
-TICKET, ADMISSION = b"T", b"A"
+TICKET, ADMISSION = b"\1T", b"\1A"
 
-# What follows the kind and the kid; the lengths (x) need no look once the MAC has shown that we wrote them.
-_TICKET_FIELDS = Struct(">x16s x16s xQ xQ xQ x16s")
-_ADMISSION_FIELDS = Struct(">x16s x16s xQ xQ xQ xQ xQ x16s")
-_FROM_URL, _TO_URL = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
+# What follows the kind and the kid; the lengths (B) need no look once the MAC has shown that we wrote them.
+_TICKET = Struct(">B16s B16s BQ BQ BQ B16s")
+_ADMISSION = Struct(">B16s B16s BQ BQ BQ BQ BQ B16s")
+_FROM_URL, _TO_URL = bytes.maketrans(b"-_+/", b"+/  "), bytes.maketrans(b"+/", b"-_")
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False):
@@ -62,27 +62,28 @@ class KeyRing:
         if not keys:
             raise BadInput("BOXOFFICE_KEYS is empty: give at least one kid:hex pair of 32 bytes or more")
         self.kid, self.secret = next(iter(keys.items()))
-        self._macs = {kid: _Mac(secret) for kid, secret in keys.items()}
+        self._macs = {kid: Mac(secret) for kid, secret in keys.items()}
 
     def ticket(self, ticket: Ticket) -> str:
         t = ticket
-        return self._sign(TICKET, t.sale_uid, t.place, _n(t.number), _n(t.epoch), _n(t.issued_ms), t.binding)
+        numbers = (8, t.number, 8, t.epoch, 8, t.issued_ms)
+        return self._sign(TICKET, _TICKET.pack(16, t.sale_uid, 16, t.place, *numbers, 16, t.binding))
 
     def admission(self, admission: Admission) -> str:
         a = admission
-        numbers = (_n(a.number), _n(a.epoch), _n(a.sid), _n(a.issued_ms), _n(a.until_ms))
-        return self._sign(ADMISSION, a.sale_uid, a.place, *numbers, a.binding)
+        numbers = (8, a.number, 8, a.epoch, 8, a.sid, 8, a.issued_ms, 8, a.until_ms)
+        return self._sign(ADMISSION, _ADMISSION.pack(16, a.sale_uid, 16, a.place, *numbers, 16, a.binding))
 
     def read_ticket(self, token: str) -> Ticket:
         """Raises Unauthorized when it is not a ticket of ours."""
-        return Ticket(*_TICKET_FIELDS.unpack(self._open(TICKET, token, _TICKET_FIELDS.size)))
+        return Ticket(*_TICKET.unpack(self._open(TICKET, token, _TICKET.size))[1::2])
 
     def read_admission(self, token: str) -> Admission:
         """Raises Unauthorized when it is not an admission of ours."""
-        return Admission(*_ADMISSION_FIELDS.unpack(self._open(ADMISSION, token, _ADMISSION_FIELDS.size)))
+        return Admission(*_ADMISSION.unpack(self._open(ADMISSION, token, _ADMISSION.size))[1::2])
 
-    def _sign(self, kind: bytes, *fields: bytes) -> str:
-        body = b"".join([b"%c%b" % (len(field), field) for field in (kind, self.kid, *fields)])
+    def _sign(self, kind: bytes, fields: bytes) -> str:
+        body = b"%b%c%b%b" % (kind, len(self.kid), self.kid, fields)
         return _encode(body + self._macs[self.kid].of(body))
 
     def _open(self, kind: bytes, token: str, size: int) -> bytes:
@@ -94,15 +95,12 @@ class KeyRing:
         except (ValueError, KeyError, IndexError):
             raise _bad_token() from None
         body = raw[:-MAC_BYTES]
-        if raw[:2] != b"\1" + kind or len(body) != start + size:
-            raise _bad_token()
-        # Base64 is not unique (stray characters, spare bits); only the very text that we gave out counts.
-        if not hmac.compare_digest(mac.of(body), raw[-MAC_BYTES:]) or _encode(raw) != token:
+        if raw[:2] != kind or len(body) != start + size or not compare_digest(mac.of(body), raw[-MAC_BYTES:]):
             raise _bad_token()
         return body[start:]
 
 
-class _Mac:
+class Mac:
     """HMAC-SHA256 with both pads hashed beforehand: half the time of `hmac.digest` on so few bytes."""
 
     def __init__(self, secret: bytes) -> None:
@@ -143,10 +141,11 @@ def _encode(raw: bytes) -> str:
 
 
 def _decode(token: str) -> bytes:
+    """Raises ValueError. Base64 is not unique (stray characters, spare bits): only what `_encode` writes counts."""
     if len(token) > MAX_TOKEN_CHARS:
         raise ValueError
-    return a2b_base64(token.encode("ascii").translate(_FROM_URL) + b"==")
-
-
-def _n(number: int) -> bytes:
-    return number.to_bytes(8, "big")
+    text = token.encode().translate(_FROM_URL) + b"=" * (-len(token) % 4)
+    raw = a2b_base64(text)
+    if b2a_base64(raw, newline=False) != text:
+        raise ValueError
+    return raw

@@ -16,20 +16,29 @@ from boxoffice.errors import BadInput, BoxofficeError, Forbidden, NotJson, TooLa
 
 MAX_BODY_BYTES = 4096
 NO_STORE = {"cache-control": "no-store"}
+PRIVATE = (b"cache-control", b"no-store")
+JSON = (b"content-type", b"application/json")
 
 T = TypeVar("T")
 
 
-class Json(Response):
+class Answer(Response):
+    """An answer whose bytes and headers are ready to go out; only the length of the body is added."""
+
+    def __init__(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self.status_code, self.body, self.background = status, body, None
+        self.raw_headers = headers
+        if status >= 200 and status not in (204, 304):
+            headers.append((b"content-length", b"%d" % len(body)))
+
+
+class Json(Answer):
     """A JSON answer; `content` is encoded by msgspec unless it is bytes already. Names of headers in lower case."""
 
-    def render(self, content: Any) -> bytes:
-        return content if isinstance(content, bytes) else msgspec.json.encode(content)
-
-    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        self.raw_headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(self.body))]
-        if headers:
-            self.raw_headers += [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    def __init__(self, content: Any, status_code: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        body = content if isinstance(content, bytes) else msgspec.json.encode(content)
+        more = [(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+        super().__init__(status_code, body, [JSON, *more])
 
 
 def header(scope: Scope, name: bytes) -> bytes:

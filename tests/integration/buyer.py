@@ -27,9 +27,7 @@ class Buyer:
             headers["cookie"] = self.cookie
         if token:
             headers["authorization"] = f"Bearer {token}"
-        return await self.client.request(
-            method, f"{self.url}/api/v1/sales/{self.sale}{path}", headers=headers, **more
-        )
+        return await self.client.request(method, f"{self.url}/api/v1/sales/{self.sale}{path}", headers=headers, **more)
 
     async def join(self) -> httpx2.Response:
         answer = await self.send("POST", "/places", json={})
@@ -62,7 +60,8 @@ class Buyer:
 
     async def enter(self) -> None:
         """From the street to the inside."""
-        assert (await self.join()).status_code in (200, 201)
+        answer = await self.join()
+        assert answer.status_code in (200, 201), answer.text
         await self.go_in()
 
     async def go_in(self, seconds: float = 30.0) -> None:
