@@ -399,23 +399,105 @@ def test_house(workshop: Workshop) -> None:
     )
 
 
+class Insider:
+    """One buyer inside, for what the model meets too seldom."""
+
+    def __init__(self, workshop: Workshop, place: bytes = BUYERS[0], sale: Clockwork | None = None) -> None:
+        turn = {"initialActive": 100, "maxActive": 100, "sessionSeconds": SESSION_MS // 1000}
+        self.sale = sale or workshop.sale(admission=turn, hold={"seconds": HOLD_MS // 1000})
+        self.place = place
+        self.join()
+        self.sale.pass_time(3000, 250)
+        self.number, epoch, now = self.join()
+        _, sid, until, _, _ = self.claim(self.number, epoch, now)
+        self.entry = (place, sid, now, until, self.number)
+
+    def join(self) -> tuple[int, int, int]:
+        _, number, _, epoch, now, _ = self.sale.call("join", self.place, "10.0.0.1", "")
+        return number, epoch, now
+
+    def claim(self, number: int, epoch: int, issued_ms: int) -> list[Any]:
+        return self.sale.call("claim", self.place, number, epoch, issued_ms)
+
+    def take(self, seat: int) -> bytes:
+        reply = self.sale.call("take", *self.entry, "named", seat)
+        assert reply[0] == b"ok", reply
+        hold: bytes = reply[1]
+        return hold
+
+    def pay(self, hold: bytes, order: str) -> bytes:
+        code: bytes = self.sale.call("pay", *self.entry, order, hold, "f", "v", 5000, "KRW")[0]
+        return code
+
+    def hear(self, order: str, outcome: str, hold: bytes, seat: int) -> None:
+        told = (order, outcome, "", self.place, hold, seat, "", 0, "v", "KRW", "")
+        assert self.sale.call("effect", *told) == [b"ok"]
+
+
 def test_who_left_and_joined_again_has_one_turn_when_the_order_comes_to_nothing(workshop: Workshop) -> None:
-    sale = workshop.sale(admission={"initialActive": 100, "maxActive": 100, "sessionSeconds": 90})
-    place, order = BUYERS[0], "0" * 32
-    sale.call("join", place, "10.0.0.1", "")
-    sale.pass_time(3000, 250)
-    _, first, _, epoch, now, _ = sale.call("join", place, "10.0.0.1", "")
-    _, sid, until, _, _ = sale.call("claim", place, first, epoch, now)
-    hold = sale.call("take", place, sid, now, until, first, "named", 0)[1]
-    assert sale.call("pay", place, sid, now, until, first, order, hold, "f", "v", 5000, "KRW")[0] == b"new"
-    sale.call("leave", place, first)
-    _, second, new, _, again, _ = sale.call("join", place, "10.0.0.1", "")
-    assert (second, new) == (2, 1)
-    sale.call("effect", order, "declined", "", place, hold, "0", "", 0, "v", "KRW", "")
-    assert sale.scores("line") == {}
-    assert sale.call("claim", place, first, epoch, now) == [b"stale"]
-    assert sale.call("claim", place, second, epoch, again)[0] == b"ok"
-    assert sale.call("join", place, "10.0.0.1", "")[1:3] == [second, 0]
+    ann = Insider(workshop)
+    hold = ann.take(0)
+    assert ann.pay(hold, "o1") == b"new"
+    ann.sale.call("leave", ann.place, ann.number)
+    newer = ann.join()
+    assert newer[0] == ann.number + 1
+    ann.hear("o1", "declined", hold, 0)
+    assert ann.sale.scores("line") == {}
+    assert ann.claim(ann.number, *newer[1:]) == [b"stale"]
+    assert ann.claim(*newer)[0] == b"ok"
+    assert ann.join()[0] == newer[0]
+
+
+def test_three_cards_may_be_tried(workshop: Workshop) -> None:
+    ann = Insider(workshop)
+    hold = ann.take(0)
+    for order in ("o1", "o2", "o3"):
+        assert ann.sale.field("held") == 1
+        assert ann.pay(hold, order) == b"new"
+        ann.hear(order, "declined", hold, 0)
+    assert ann.sale.field("free") == ann.sale.seating.total
+    assert ann.pay(hold, "o4") == b"gone"
+    ann.take(0)
+
+
+def test_a_turn_ends_when_its_last_order_is_paid_and_not_before(workshop: Workshop) -> None:
+    ann = Insider(workshop)
+    first, second = ann.take(0), ann.take(1)
+    ann.pay(first, "o1")
+    ann.hear("o1", "paid", first, 0)
+    assert ann.place in ann.sale.scores("sessions")
+    ann.pay(second, "o2")
+    ann.hear("o2", "paid", second, 1)
+    assert ann.sale.scores("sessions") == {}
+    assert ann.sale.field("sold") == 2
+
+
+def test_a_hold_that_ran_out_cannot_be_paid_before_the_beat_has_seen_it(workshop: Workshop) -> None:
+    ann = Insider(workshop)
+    hold = ann.take(0)
+    ann.sale.now += HOLD_MS
+    assert ann.pay(hold, "o1") == b"gone"
+    ann.sale.now -= 1
+    assert ann.pay(hold, "o1") == b"new"
+
+
+def test_a_turn_that_ran_out_is_over_before_the_beat_has_seen_it(workshop: Workshop) -> None:
+    ann = Insider(workshop)
+    ann.sale.now = ann.entry[3]
+    assert ann.sale.call("take", *ann.entry, "named", 0) == [b"not_admitted"]
+    assert ann.claim(*ann.join()) == [b"lapsed"]
+
+
+@pytest.mark.parametrize("outcome", ["paid", "declined", "refused", "refunded"])
+def test_an_order_that_is_unknown_here_touches_no_seat_of_anothers(workshop: Workshop, outcome: str) -> None:
+    ann = Insider(workshop)
+    ben = Insider(workshop, BUYERS[1], ann.sale)
+    hold = ben.take(0)
+    ben.pay(hold, "o1")
+    ann.hear("o2", outcome, hold, 0)
+    assert ann.sale.hash("owner") == {b"0": b"oo1"}
+    assert ann.sale.field("paying") == 1
+    assert ann.sale.hash("count") == {ben.place: b"1"}
 
 
 @given(
