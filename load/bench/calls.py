@@ -3,7 +3,7 @@
     python load/bench/calls.py STORE_URL KIND FILE SECONDS
 
 FILE holds the arguments (a MessagePack list of lists), used in order for SECONDS at most, by as many tasks at a
-time as the crowd has connections. Prints as JSON how many there were and what CPU time this process spent.
+time as the crowd has buyers. Prints as JSON how many there were and what CPU time this process spent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import uvloop
 from boxoffice.eventlog import EventLog, open_log
 from boxoffice.settings import Settings
 from boxoffice.store import Store
-from crowd import CONNECTIONS
+from crowd import BUYERS
 
 Call = Callable[[Store, EventLog, list[Any]], Awaitable[bytes]]
 
@@ -74,7 +74,7 @@ async def run(url: str, kind: str, every: Iterator[list[Any]], seconds: float) -
     store = await Store.open(settings)
     log = await open_log(settings, store)
     cpu, began = time.process_time(), time.monotonic()
-    tasks = [_task(KINDS[kind], store, log, every, began + seconds) for _ in range(CONNECTIONS)]
+    tasks = [_task(KINDS[kind], store, log, every, began + seconds) for _ in range(BUYERS)]
     counts = await asyncio.gather(*tasks)
     called = Called(sum(counts), time.monotonic() - began, time.process_time() - cpu)
     await store.close()

@@ -1,10 +1,14 @@
 """The load: ready-made requests over keep-alive connections, in a process of its own.
 
-    python load/bench/crowd.py PORT PID FILE PASSES SECONDS STATUS
+    python load/bench/crowd.py FILE PASSES SECONDS STATUS PORT:PID [HELLO_PORT:PID]
 
 FILE holds the requests (a MessagePack list of bytes); they are sent in order, PASSES times over, for SECONDS at
-most; each should be answered with STATUS. Prints as JSON how many were answered, with what, in how many seconds,
-and how much CPU time the process PID (the server) spent on them. What this process itself spends counts for nothing.
+most; each should be answered with STATUS. With a second server every buyer, once answered, says hello to it before
+the next request: so both answer as often, at the same moments, with the same neighbours on the same cores. What
+else runs on a small machine (Redis, above all) doubles the CPU time of a request, and of a hello alike.
+
+Prints as JSON how many were answered, with what, in how many seconds, and how much CPU time each server spent on
+them. What this process itself spends counts for nothing.
 """
 
 from __future__ import annotations
@@ -23,77 +27,116 @@ from typing import cast
 import msgspec
 import uvloop
 
-CONNECTIONS = 64
+BUYERS = 64
+HELLO = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: boxoffice-bench\r\nAccept: */*\r\n\r\n"
 
 
 class Answered(msgspec.Struct, frozen=True):
     requests: int
     statuses: dict[str, int]
     seconds: float
-    cpu_seconds: float
-    """User and system time of the server process."""
+    cpu_seconds: list[float]
+    """User and system time of each server process."""
     unexpected: str
     """The first answer with another status, if there is one."""
 
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+    @property
+    def micros(self) -> list[float]:
+        """Of CPU time a request, of each server process."""
+        return [seconds / self.requests * 1e6 for seconds in self.cpu_seconds]
+
+
+class Server(msgspec.Struct, frozen=True):
+    port: int
+    pid: int
+
 
 class Crowd:
-    """What the connections share: the requests still to send, and the answers."""
+    """What the buyers share: the requests still to send, and the answers."""
 
     def __init__(self, requests: Iterator[bytes], seconds: float, expected: bytes) -> None:
         self.requests, self.expected = requests, expected
         self.statuses: Counter[bytes] = Counter()
         self.unexpected = b""
         self.done = asyncio.Event()
-        self._open = 0
+        self._here = BUYERS
         self._until = time.monotonic() + seconds
 
     def next(self) -> bytes | None:
         return next(self.requests, None) if time.monotonic() < self._until else None
 
-    def joined(self) -> None:
-        self._open += 1
+    def count(self, answer: bytes) -> None:
+        status = answer[9:12]
+        self.statuses[status] += 1
+        if status != self.expected and not self.unexpected:
+            self.unexpected = answer
 
     def left(self) -> None:
-        self._open -= 1
-        if not self._open:
+        self._here -= 1
+        if not self._here:
             self.done.set()
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time; the next as soon as the answer is complete."""
+    """Sends a request, and tells its buyer of the answer once all of it is there."""
+
+    buyer: Buyer
 
     def __init__(self) -> None:
         self._missing = 0
+        self._head = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self.transport = cast(asyncio.Transport, transport)
 
-    def start(self, crowd: Crowd) -> None:
-        self._crowd = crowd
-        crowd.joined()
-        self._send()
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.transport.is_closing():
+            self.buyer.answered(self, b"the server closed the connection")
 
-    def _send(self) -> None:
+    def data_received(self, data: bytes) -> None:
+        if self._missing:
+            self._missing -= len(data)
+        else:
+            self._head, self._missing = data, _missing(data)
+        if self._missing == 0:
+            self.buyer.answered(self, self._head)
+
+
+def _missing(data: bytes) -> int:
+    """How many bytes of the body are still on their way."""
+    end = data.index(b"\r\n\r\n") + 4
+    at = data.find(b"content-length: ", 0, end)
+    length = int(data[at + 16 : data.index(b"\r", at)]) if at > 0 else 0
+    return length - (len(data) - end)
+
+
+class Buyer:
+    """One request at a time, and a hello in between."""
+
+    def __init__(self, crowd: Crowd, own: Connection, hello: Connection | None) -> None:
+        self._crowd, self._own, self._hello = crowd, own, hello
+        own.buyer = self
+        if hello:
+            hello.buyer = self
+
+    def go_on(self) -> None:
         request = self._crowd.next()
         if request is None:
             self._crowd.left()
         else:
-            self._transport.write(request)
+            self._own.transport.write(request)
 
-    def data_received(self, data: bytes) -> None:
-        self._missing = self._missing - len(data) if self._missing else self._head(data)
-        if self._missing == 0:
-            self._send()
-
-    def _head(self, data: bytes) -> int:
-        """Counts the answer; returns how many bytes of its body are still on their way."""
-        status, end = data[9:12], data.index(b"\r\n\r\n") + 4
-        self._crowd.statuses[status] += 1
-        if status != self._crowd.expected and not self._crowd.unexpected:
-            self._crowd.unexpected = data
-        at = data.find(b"content-length: ", 0, end)
-        length = int(data[at + 16 : data.index(b"\r", at)]) if at > 0 else 0
-        return length - (len(data) - end)
+    def answered(self, connection: Connection, head: bytes) -> None:
+        if connection is self._own:
+            self._crowd.count(head)
+            if self._hello:
+                return self._hello.transport.write(HELLO)
+        self.go_on()
 
 
 def cpu_clock(pid: int) -> int:
@@ -105,27 +148,35 @@ def cpu_clock(pid: int) -> int:
     return clock.value
 
 
-async def run(port: int, pid: int, requests: Iterator[bytes], seconds: float, expected: bytes) -> Answered:
-    loop, clock = asyncio.get_running_loop(), cpu_clock(pid)
-    opened = [await loop.create_connection(Connection, "127.0.0.1", port) for _ in range(CONNECTIONS)]
+async def run(
+    requests: Iterator[bytes], seconds: float, expected: bytes, own: Server, hello: Server | None = None
+) -> Answered:
     crowd = Crowd(requests, seconds, expected)
-    cpu, began = time.clock_gettime(clock), time.monotonic()
-    for _, connection in opened:
-        connection.start(crowd)
+    buyers = [Buyer(crowd, await _connect(own), await _connect(hello) if hello else None) for _ in range(BUYERS)]
+    clocks = [cpu_clock(server.pid) for server in (own, hello) if server]
+    before, began = [time.clock_gettime(clock) for clock in clocks], time.monotonic()
+    for buyer in buyers:
+        buyer.go_on()
     async with asyncio.timeout(seconds + 30):
         await crowd.done.wait()
-    cpu, took = time.clock_gettime(clock) - cpu, time.monotonic() - began
-    for transport, _ in opened:
-        transport.close()
-    statuses = {status.decode(): count for status, count in crowd.statuses.items()}
-    return Answered(crowd.statuses.total(), statuses, took, cpu, crowd.unexpected.decode("latin-1"))
+    spent = [time.clock_gettime(clock) - then for clock, then in zip(clocks, before, strict=True)]
+    took, unexpected = time.monotonic() - began, crowd.unexpected.decode("latin-1")
+    statuses = {status.decode("latin-1"): count for status, count in crowd.statuses.items()}
+    return Answered(crowd.statuses.total(), statuses, took, spent, unexpected)
 
 
-def main(port: str, pid: str, file: str, passes: str, seconds: str, status: str) -> None:
+async def _connect(server: Server) -> Connection:
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(Connection, "127.0.0.1", server.port)
+    return connection
+
+
+def main(file: str, passes: str, seconds: str, status: str, *servers: str) -> None:
     requests = msgspec.msgpack.decode(Path(file).read_bytes(), type=list[bytes])
     gc.freeze()
     every = itertools.chain.from_iterable(itertools.repeat(requests, int(passes)))
-    answered = uvloop.run(run(int(port), int(pid), every, float(seconds), status.encode()))
+    addresses = [Server(*map(int, server.split(":"))) for server in servers]
+    answered = uvloop.run(run(every, float(seconds), status.encode(), *addresses))
     print(msgspec.json.encode(answered).decode())
 
 
