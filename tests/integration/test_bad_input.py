@@ -162,7 +162,7 @@ async def test_the_other_kind_of_token(ann: Buyer, endpoint: Endpoint) -> None:
     refused(await ask(ann, endpoint, wrong), 401, "bad_token")
 
 
-@pytest.mark.parametrize("endpoint", [CLAIM, LEAVE, HOLD], ids=lambda e: e.name)
+@pytest.mark.parametrize("endpoint", [ME, CLAIM, LEAVE, HOLD], ids=lambda e: e.name)
 @changes_nothing
 async def test_every_byte_of_a_token_counts(ann: Buyer, endpoint: Endpoint) -> None:
     token = getattr(ann, endpoint.token)
