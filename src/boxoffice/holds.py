@@ -34,6 +34,8 @@ class Hold(msgspec.Struct, frozen=True):
 
 async def take(store: Store, view: View, admission: Admission, request: HoldRequest) -> Hold:
     """Takes the seats. Raises Conflict (taken, or not enough), Forbidden, Unprocessable (over the cap), Gone."""
+    if request.seats is not None and request.count is not None:
+        raise Unprocessable("give seats by name or a count, not both")
     args = _named(view, request.seats) if request.seats is not None else _best(view, request)
     reply = await store.call("take", view.name, *entry_args(admission), *args)
     if reply[0] == b"ok":

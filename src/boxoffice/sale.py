@@ -176,7 +176,7 @@ def _convert(document: Any) -> ConcertSale:
 def _invalid(message: str) -> Unprocessable:
     what, _, where = message.partition(" - at `$")
     field = where.rstrip("`").lstrip(".") or "the resource"
-    what = what.replace("Object", "it").replace("`", "")
+    what = what.replace("Object missing", "missing").replace("Object", "it").replace("`", "")
     return Unprocessable(f"{field}: {what[0].lower()}{what[1:]}", code="invalid_sale", field=field)
 
 
