@@ -229,6 +229,7 @@ async def test_count_that_is_none(ann: Buyer, count: str) -> None:
         ({"seats": [f"stalls/1/{n}" for n in range(1, 12)]}, 422, "unprocessable"),
         ({"seats": [f"stalls/1/{n}" for n in range(1, 6)]}, 422, "over_cap"),
         ({"count": 5}, 422, "over_cap"),
+        ({"seats": ["stalls/1/1"], "count": 1}, 422, "unprocessable"),
         ({"seats": ["stalls/1/101"]}, 404, "unknown_seat"),
         ({"seats": ["stalls/0/1"]}, 404, "unknown_seat"),
         ({"seats": ["stalls/-1/1"]}, 404, "unknown_seat"),
