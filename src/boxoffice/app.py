@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -28,6 +28,7 @@ from boxoffice.proof import Proofs
 from boxoffice.settings import Settings
 from boxoffice.snapshot import Board
 from boxoffice.store import Store
+from boxoffice.tasks import end
 from boxoffice.tokens import KeyRing
 from boxoffice.wire import Json, on_error
 
@@ -56,11 +57,7 @@ def build_app(settings: Settings) -> Starlette:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with suppress(asyncio.CancelledError):
-                    await task
+            await end(tasks)
             await event_log.close()
             await store.close()
 
