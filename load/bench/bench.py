@@ -146,7 +146,7 @@ async def _output(program: str, *args: object) -> bytes:
 def bench(
     json: Annotated[Path | None, typer.Option(help="Write the figures as JSON to this file.")] = None,
     seconds: Annotated[
-        float, typer.Option(min=0.3, max=10, help="How long each line is loaded, in each of five rounds.")
+        float, typer.Option(min=0.3, max=5, help="How long each line is loaded, in each of five rounds.")
     ] = 1.0,
     quick: Annotated[
         bool, typer.Option("--quick", help="One round of half a second, 50,000 waiting; ends with 0.")

@@ -30,8 +30,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def polls(self) -> int:
-        """Buyers who poll, all of them in the first go; so many that none is told later that this is too early."""
-        return max(20_000, int(30_000 * self.seconds))
+        """Buyers who poll, all of them in the first go, as those do who wait; none so soon that it is told so."""
+        return min(40_000, max(20_000, int(30_000 * self.seconds)))
 
     @property
     def joins(self) -> int:
