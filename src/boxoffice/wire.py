@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from boxoffice.errors import BadInput, BoxofficeError, Forbidden, NotJson, TooLarge, Unauthorized
 
@@ -28,8 +28,12 @@ class Answer(Response):
     def __init__(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.status_code, self.body, self.background = status, body, None
         self.raw_headers = headers
-        if status >= 200 and status not in (204, 304):
+        if status != 304:
             headers.append((b"content-length", b"%d" % len(body)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 class Json(Answer):
