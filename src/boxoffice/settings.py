@@ -24,9 +24,6 @@ class Settings:
     store_deadline_seconds: float = 2.0
     """A call to Redis that takes longer fails with 503; its outcome is then unknown and it is repeatable."""
 
-    log_url: str = ""
-    """The event log. Empty: Redis Streams on `store_url` (the embedded default)."""
-
     log_partitions: int = 4
     """How many consumers can settle side by side. Fixed when the log is made."""
 
@@ -73,9 +70,6 @@ class Settings:
 
     oidc_issuer: str = ""
     oidc_audience: str = ""
-
-    simulated_payments: bool = True
-    """Charge through the simulated gateway. The only gateway so far; the pages show its test cards."""
 
     host: str = "127.0.0.1"
     port: int = 8083
