@@ -12,6 +12,9 @@ from pathlib import Path
 
 from boxoffice.errors import BadInput
 
+SECRETS = ("keys", "place_key", "store_url", "log_password", "ledger_url", "ledger_reader_url")
+"""Fields whose value may come from the file that `<field>_file` names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -19,19 +22,59 @@ class Settings:
     """Prefixes keys, topics and streams, so that two releases on the same engines never meet."""
 
     store_url: str = "redis://127.0.0.1:6379/0"
-    """Redis or Valkey: the line, the holds, the orders in flight."""
+    """Redis or Valkey: the line, the holds, the orders in flight. `redis://` or `rediss://` (TLS) for one server,
+    `redis+sentinel://host:port,host:port/master-name/db`, `redis+cluster://host:port,host:port`; with
+    `rediss+sentinel://` and `rediss+cluster://` by TLS. User and password go before the first host."""
+
+    store_url_file: str = ""
+
+    store_ca_file: str = ""
+    """Certificates that vouch for Redis. Empty: those of the system."""
 
     store_deadline_seconds: float = 2.0
     """A call to Redis that takes longer fails with 503; its outcome is then unknown and it is repeatable."""
 
+    log_url: str = ""
+    """The event log: `kafka://host:port,host:port`. Empty: streams on the Redis of `store_url`."""
+
     log_partitions: int = 4
     """How many consumers can settle side by side. Fixed when the log is made."""
+
+    log_replicas: int = 3
+    """Copies of each Kafka partition; all but one of them must have a record before it counts."""
+
+    log_ca_file: str = ""
+    """Certificates that vouch for Kafka: given, the connection is TLS (`system`: those of the system)."""
+
+    log_cert_file: str = ""
+    log_key_file: str = ""
+    """Our own certificate and its key, where Kafka asks for one."""
+
+    log_sasl: str = ""
+    """`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`: sign in with `log_user` and `log_password`."""
+
+    log_user: str = ""
+    log_password: str = ""
+    log_password_file: str = ""
 
     publish_seconds: float = 2.0
     """How long a payment waits for the log before it answers `pending`."""
 
     ledger_url: str = "sqlite+aiosqlite:///boxoffice.db"
-    """SQLAlchemy address of the ledger (async driver)."""
+    """SQLAlchemy address of the ledger: `mysql+aiomysql://user:password@host:port/database`, or SQLite."""
+
+    ledger_url_file: str = ""
+
+    ledger_reader_url: str = ""
+    """The same for what only reads (audit, lists): a user who may only SELECT. Empty: `ledger_url`."""
+
+    ledger_reader_url_file: str = ""
+
+    ledger_ca_file: str = ""
+    """Certificates that vouch for the database: given, the connection is TLS (`system`: those of the system)."""
+
+    ledger_pool: int = 8
+    """Connections to the database at most, a process."""
 
     gateway_url: str = "sqlite+aiosqlite:///gateway.db"
     """Where the simulated payment gateway keeps its own list of charges."""
@@ -99,7 +142,7 @@ class Settings:
         for name, field in known.items():
             if (text := env.get(name)) is not None:
                 values[field.name] = _parse(name, text, str(field.type))
-        for secret in ("keys", "place_key"):
+        for secret in SECRETS:
             if (path := values.get(f"{secret}_file")) and secret not in values:
                 values[secret] = _read(f"BOXOFFICE_{secret.upper()}_FILE", Path(str(path)))
         return cls(**values)  # type: ignore[arg-type]
