@@ -16,7 +16,8 @@ BoxofficeError
     ├── StoreUnavailable    503 store_unavailable     Redis is out of reach, the outcome is unknown
     ├── Recovering          503 recovering            Redis lost its memory; it is being rebuilt
     ├── LogUnavailable      503 log_unavailable       the event log did not take the record in time
-    ├── LedgerUnavailable   503 ledger_unavailable    the database is out of reach
+    ├── LedgerUnavailable   503 ledger_unavailable    the database is out of reach, the outcome is unknown
+    │   └── LedgerBusy      503 ledger_busy           others were in the way; nothing was written
     └── GatewayUnavailable  503 gateway_unavailable   the payment gateway is out of reach
 """
 
@@ -125,6 +126,10 @@ class LogUnavailable(Unavailable):
 
 class LedgerUnavailable(Unavailable):
     code = "ledger_unavailable"
+
+
+class LedgerBusy(LedgerUnavailable):
+    code = "ledger_busy"
 
 
 class GatewayUnavailable(Unavailable):

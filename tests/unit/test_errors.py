@@ -28,6 +28,7 @@ CONTRACT = {
     "Recovering": (503, "recovering"),
     "LogUnavailable": (503, "log_unavailable"),
     "LedgerUnavailable": (503, "ledger_unavailable"),
+    "LedgerBusy": (503, "ledger_busy"),
     "GatewayUnavailable": (503, "gateway_unavailable"),
 }
 KINDS = {
