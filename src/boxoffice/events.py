@@ -5,6 +5,8 @@ Additive changes keep `v`; a change that an older reader would misread raises it
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 VERSION = 1
@@ -36,6 +38,7 @@ class OrderPlaced(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 _decoder = msgspec.json.Decoder(OrderPlaced)
+_is_id = re.compile(r"[0-9a-f]{32}").fullmatch
 
 
 def encode(event: OrderPlaced) -> bytes:
@@ -57,7 +60,3 @@ def decode(value: bytes) -> OrderPlaced:
     if event.amount_minor < 0 or min(event.seats) < 0:
         raise Malformed("amount_minor and seats must not be negative")
     return event
-
-
-def _is_id(text: str) -> bool:
-    return len(text) == 32 and all(c in "0123456789abcdef" for c in text)
