@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import aiomysql
-import pymysql
+import aiomysql  # type: ignore[import-untyped]
+import pymysql  # type: ignore[import-untyped]
 
 from boxoffice.embedded import Child, free_ports
-from boxoffice.errors import BadInput
+from boxoffice.local import installed
 
 PASSWORD = "boxoffice"
 """Of both users; the server listens on 127.0.0.1 alone."""
@@ -38,7 +38,6 @@ class SqlServer:
     """What MySQL and MariaDB have in common; use LocalMySql or LocalMariaDb. `options` are the daemon's own."""
 
     title: ClassVar[str]
-    name: ClassVar[str]
     daemon: ClassVar[str]
     own_options: ClassVar[tuple[str, ...]] = ()
 
@@ -60,7 +59,7 @@ class SqlServer:
     def url_of(self, user: str, database: str = "boxoffice") -> str:
         """`boxoffice`, `boxoffice_reader` (may only SELECT) or `root`."""
         password = "" if user == "root" else f":{PASSWORD}"
-        return f"mysql+aiomysql://{user}{password}@127.0.0.1:{self.port}/{database}?charset=utf8mb4"
+        return f"mysql+aiomysql://{user}{password}@127.0.0.1:{self.port}/{database}"
 
     @property
     def pid(self) -> int:
@@ -69,19 +68,12 @@ class SqlServer:
 
     async def start(self) -> None:
         """Returns when it lets our users in. A second start takes port and data of the first."""
-        home = self._home()
+        home = installed(self.title)
         self.port = self.port or free_ports(1)[0]
         if not (self.data_dir / "data").exists():
             await asyncio.to_thread(self._set_up, home)
         self.child = Child(self.daemon, self._argv(home), self.data_dir / f"{self.daemon}.log")
         await self.child.start(self._serves)
-
-    def _home(self) -> Path:
-        cache = Path(os.environ.get("BOXOFFICE_CACHE") or Path.home() / ".cache" / "boxoffice")
-        found = sorted((cache / "servers").glob(f"{self.name}-*"))
-        if not found:
-            raise BadInput(f"{self.title} is not installed here: make servers")
-        return found[-1]
 
     def _set_up(self, home: Path) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -150,9 +142,9 @@ class SqlServer:
 
 
 class LocalMySql(SqlServer):
-    title, name, daemon = "MySQL", "mysql", "mysqld"
-    own_options = ("--mysqlx=OFF",)
+    title, daemon = "MySQL", "mysqld"
+    own_options = ("--mysqlx=OFF", "--secure-file-priv=NULL")
 
 
 class LocalMariaDb(SqlServer):
-    title, name, daemon = "MariaDB", "mariadb", "mariadbd"
+    title, daemon = "MariaDB", "mariadbd"
