@@ -27,7 +27,7 @@ from boxoffice.report import Report
 from boxoffice.sale import ConcertSale, Seating, SeatingSpec, Section, dump_sale, parse_sales
 from boxoffice.stack import Stack
 from boxoffice.verdict import favourite_count, judge
-from boxoffice.witnesses import Books, Evidence, read_charges, read_stories
+from boxoffice.witnesses import Evidence, read_books, read_charges, read_stories
 
 PORTS = (8083, 8084, 8085)
 """Of the first pod, `admin` and `settle`, where they are free: easy to remember."""
@@ -118,7 +118,7 @@ class Demo:
                 await crowd.stop()
             await _settled(admin, name)
             differences = (await _ask(admin, "GET", f"/sales/{name}/audit"))["differences"]
-        return judge(self._evidence(stack, sale, opens_at, differences))
+        return judge(await self._evidence(stack, sale, opens_at, differences))
 
     def _resources(self, starts_at: float, opens_at: float) -> list[ConcertSale]:
         """The two concerts of the manifest, the first with this crowd's times and seats."""
@@ -141,8 +141,9 @@ class Demo:
         finally:
             ended.cancel()
 
-    def _evidence(self, stack: Stack, sale: ConcertSale, opens_at: float, differences: list[Any]) -> Evidence:
-        books = Books(stack.ledger_file, sale.metadata.name)
+    async def _evidence(self, stack: Stack, sale: ConcertSale, opens_at: float, differences: list[Any]) -> Evidence:
+        settings = stack.settings()
+        books = await read_books(settings.ledger_url, sale.metadata.name)
         total = Seating.of(sale.spec).total
         return Evidence(
             buyers=self.buyers,
@@ -152,7 +153,7 @@ class Demo:
             stories=read_stories(stack.data_dir / STORIES),
             tickets=books.tickets,
             amounts=books.amounts,
-            charges=read_charges(stack.gateway_file, books.uid),
+            charges=await read_charges(settings.gateway_url, books.uid),
             differences=[f"{difference['kind']}: {difference['text']}" for difference in differences],
         )
 

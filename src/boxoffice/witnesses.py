@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 from boxoffice.errors import Unprocessable
 
@@ -81,25 +84,50 @@ def read_stories(file: Path) -> list[Story]:
         raise Unprocessable(f"{file.name} is not a file of buyers' stories: {error}") from None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """A sale in the ledger's file, by plain SQL: nothing of the app stands between it and the verdict."""
+    """A sale in the ledger."""
 
-    def __init__(self, file: Path, sale: str) -> None:
-        live = "FROM tickets t JOIN orders o ON o.id = t.order_id WHERE o.sale = ? AND t.seat IS NOT NULL"
-        paid = "FROM orders WHERE sale = ? AND state = 'paid'"
-        with _reading(file) as db:
-            self.uid = str(db.execute("SELECT uid FROM sales WHERE name = ?", (sale,)).fetchone()[0])
-            self.tickets = [Ticket(*row) for row in db.execute(f"SELECT t.order_id, t.seat_name {live}", (sale,))]
-            self.amounts = dict(db.execute(f"SELECT id, amount_minor {paid}", (sale,)))
-            self.last_paid_ms: int | None = db.execute(f"SELECT max(settled_ms) {paid}", (sale,)).fetchone()[0]
+    uid: str
+    tickets: list[Ticket]
+    amounts: dict[str, int]
+    """Of paid orders, in minor units."""
+    last_paid_ms: int | None
 
 
-def read_charges(file: Path, sale_uid: str) -> list[Charge]:
+async def read_books(ledger_url: str, sale: str) -> Books:
+    """By plain SQL: nothing of the app stands between the ledger and the verdict."""
+    live = "FROM tickets t JOIN orders o ON o.id = t.order_id WHERE o.sale = :sale AND t.seat IS NOT NULL"
+    paid = "FROM orders WHERE sale = :sale AND state = 'paid'"
+    async with reading(ledger_url) as ask:
+        return Books(
+            uid=(await ask("SELECT uid FROM sales WHERE name = :sale", sale=sale))[0][0],
+            tickets=[Ticket(*row) for row in await ask(f"SELECT t.order_id, t.seat_name {live}", sale=sale)],
+            amounts={row[0]: row[1] for row in await ask(f"SELECT id, amount_minor {paid}", sale=sale)},
+            last_paid_ms=(await ask(f"SELECT max(settled_ms) {paid}", sale=sale))[0][0],
+        )
+
+
+async def read_charges(gateway_url: str, sale_uid: str) -> list[Charge]:
     """What the gateway took for this sale and has not given back, by its own list."""
-    held = "SELECT order_id, amount_minor FROM charges WHERE sale_uid = ? AND state = 'paid'"
-    with _reading(file) as db:
-        return [Charge(*row) for row in db.execute(held, (sale_uid,))]
+    held = "SELECT order_id, amount_minor FROM charges WHERE sale_uid = :uid AND state = 'paid'"
+    async with reading(gateway_url) as ask:
+        return [Charge(*row) for row in await ask(held, uid=sale_uid)]
 
 
-def _reading(file: Path) -> closing[sqlite3.Connection]:
-    return closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=10))
+Ask = Callable[..., Awaitable[list[Any]]]
+
+
+@asynccontextmanager
+async def reading(url: str) -> AsyncIterator[Ask]:
+    """One view of a database, by a connection of its own; it answers plain SQL with named values."""
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+
+            async def ask(statement: str, **values: str) -> list[Any]:
+                return list(await connection.execute(sa.text(statement), values))
+
+            yield ask
+    finally:
+        await engine.dispose()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,6 @@ from typing import Any
 
 import httpx2
 import msgspec
-from redis.asyncio import Redis
 
 from boxoffice import sales
 from boxoffice.audit import AuditReport, audit
@@ -23,6 +21,7 @@ from boxoffice.ledger import open_ledger
 from boxoffice.sale import parse_sale
 from boxoffice.stack import Stack
 from boxoffice.store import Store
+from boxoffice.witnesses import reading
 from tests.integration.buyer import Buyer
 
 SALE = "test-night"
@@ -92,35 +91,47 @@ class House:
 
     async def until_seen_by_all_pods(self, sale: str = SALE) -> None:
         """Every pod has in its snapshot what Redis has issued."""
-        async with asyncio.timeout(10), Redis.from_url(self.stack.store.url) as redis:
-            issued = int(await redis.hget(f"{{boxoffice:{sale}}}:sale", "issued") or 0)
+        async with asyncio.timeout(10), self.store() as store:
+            issued = await _count(store, sale, "issued")
             for pod in range(len(self.stack.urls)):
                 while (await self.line(sale, pod))["issued"] < issued:
                     await asyncio.sleep(0.05)
 
     async def until_recovered(self, seconds: float = 60.0, sale: str = SALE) -> None:
         """The sale is rebuilt, and every pod has seen it."""
-        async with asyncio.timeout(seconds), Redis.from_url(self.stack.store.url) as redis:
-            key = f"{{boxoffice:{sale}}}:sale"
-            while not int(await redis.hget(key, "recovered_ms") or 0):
+        async with asyncio.timeout(seconds), self.store() as store:
+            while not await _count(store, sale, "recovered_ms"):
                 await asyncio.sleep(0.1)
-            version = int(await redis.hget(key, "version") or 0)
+            version = await _count(store, sale, "version")
             for pod in range(len(self.stack.urls)):
                 while (await self.line(sale, pod)).get("version", 0) < version:
                     await asyncio.sleep(0.1)
 
-    def charges(self) -> list[tuple[Any, ...]]:
-        """The gateway's own list, read from its file: order, state."""
-        with sqlite3.connect(f"file:{self.stack.gateway_file}?mode=ro", uri=True) as db:
-            return db.execute("select * from charges").fetchall()
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[Store]:
+        store = await Store.open(self.stack.settings())
+        try:
+            yield store
+        finally:
+            await store.close()
 
-    def tickets(self) -> list[tuple[str, int | None]]:
-        with sqlite3.connect(f"file:{self.stack.ledger_file}?mode=ro", uri=True) as db:
-            return db.execute("select order_id, seat from tickets").fetchall()
+    async def charges(self) -> list[Any]:
+        """The gateway's own list: order, sale, state."""
+        async with reading(self.stack.settings().gateway_url) as ask:
+            return await ask("SELECT order_id, sale_uid, state FROM charges")
 
-    def orders(self) -> dict[str, str]:
-        with sqlite3.connect(f"file:{self.stack.ledger_file}?mode=ro", uri=True) as db:
-            return dict(db.execute("select id, state from orders").fetchall())
+    async def tickets(self) -> list[Any]:
+        """Order and seat; no seat when it was refunded."""
+        return await self.ledger("SELECT order_id, seat FROM tickets")
+
+    async def orders(self) -> dict[str, str]:
+        """State by id."""
+        return dict(await self.ledger("SELECT id, state FROM orders"))
+
+    async def ledger(self, statement: str, **values: str) -> list[Any]:
+        """By plain SQL, whatever database it is."""
+        async with reading(self.stack.settings().ledger_url) as ask:
+            return await ask(statement, **values)
 
     async def audit(self, sale: str = SALE) -> AuditReport:
         settings = self.stack.settings()
@@ -137,6 +148,11 @@ class House:
             await ledger.close()
             await log.close()
             await store.close()
+
+
+async def _count(store: Store, sale: str, field: str) -> int:
+    """A field of the sale's record in Redis; 0 while it is not there."""
+    return int(await store.execute("HGET", store.key(sale, "sale"), field) or 0)
 
 
 @asynccontextmanager

@@ -31,10 +31,11 @@ async def _holds(buyers: list[Buyer]) -> list[str]:
 
 async def _assert_all_paid_once(house: House, orders: list[str]) -> None:
     """Buyers, ledger and the gateway's own list agree, and the audit finds nothing."""
-    assert sorted(house.orders()) == sorted(orders)
-    assert set(house.orders().values()) == {"paid"}
-    assert sorted(charge[0] for charge in house.charges()) == sorted(orders)
-    seats = [seat for _, seat in house.tickets()]
+    settled = await house.orders()
+    assert sorted(settled) == sorted(orders)
+    assert set(settled.values()) == {"paid"}
+    assert sorted(charge.order_id for charge in await house.charges()) == sorted(orders)
+    seats = [ticket.seat for ticket in await house.tickets()]
     assert len(seats) == len(set(seats)) == len(orders)
     assert (await house.audit()).differences == []
 

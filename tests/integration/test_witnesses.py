@@ -1,4 +1,4 @@
-"""The verdict's own readers see what stands in the files: live tickets, paid orders, money that is held."""
+"""The verdict's own readers see what stands there: live tickets, paid orders, money that is held."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from boxoffice.errors import Unprocessable
 from boxoffice.gateway import open_gateway
 from boxoffice.ledger import Ledger
 from boxoffice.settings import Settings
-from boxoffice.witnesses import Books, Charge, Ticket, read_charges, read_stories
+from boxoffice.witnesses import Charge, Ticket, read_books, read_charges, read_stories
 
 ORDER = {
     "sale": "night", "buyer": "b" * 32, "hold": 1, "fence": 1, "seats_count": 1, "seats": "[0]", "names": "[]",
@@ -43,7 +43,7 @@ async def test_reads_the_ledger_by_itself(settings: Settings, ledger: Ledger) ->
     for seat, state in ((3, "paid"), (None, "refunded")):
         row = {"order_id": ids[state], "item": 0, "sale_uid": sale.uid, "seat": seat, "seat_name": "stalls/1/4"}
         insert(file, "tickets", row)
-    books = Books(Path(file), "night")
+    books = await read_books(settings.ledger_url, "night")
     assert books.uid == sale.uid
     assert books.tickets == [Ticket(ids["paid"], "stalls/1/4")]
     assert books.amounts == {ids["paid"]: 500}
@@ -57,7 +57,7 @@ async def test_reads_the_gateways_list_by_itself(settings: Settings) -> None:
     rows = [{**CHARGE, "order_id": s[0] * 31 + str(i), "sale_uid": "u" * 32, "state": s} for i, s in enumerate(states)]
     other = {**CHARGE, "order_id": "o" * 32, "sale_uid": "v" * 32, "state": "paid"}
     insert(file, "charges", *rows, other)
-    assert read_charges(Path(file), "u" * 32) == [Charge("p" * 31 + "0", 500)]
+    assert await read_charges(settings.gateway_url, "u" * 32) == [Charge("p" * 31 + "0", 500)]
 
 
 def test_reads_stories_and_refuses_anything_else(tmp_path: Path) -> None:
