@@ -19,6 +19,7 @@ import sysconfig
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -143,6 +144,14 @@ class EmbeddedStore:
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
+    def changes(self) -> dict[str, Any]:
+        return {"store_url": self.url}
+
+    @property
+    def children(self) -> list[Child]:
+        return [self.child] if self.child else []
+
+    @property
     def pid(self) -> int:
         assert self.child, "the store was not started"
         return self.child.pid
@@ -152,7 +161,7 @@ class EmbeddedStore:
         self.port = self.port or free_ports(1)[0]
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.child = Child("valkey", self._argv(), self.data_dir / "valkey.log")
-        await self.child.start(lambda: _answers_ping(self.port, self.pid))
+        await self.child.start(lambda: answers_ping(self.port, self.pid))
 
     def _argv(self) -> list[str | Path]:
         options = {
@@ -228,7 +237,7 @@ def _is_free(port: int) -> bool:
         return True
 
 
-async def _answers_ping(port: int, pid: int) -> bool:
+async def answers_ping(port: int, pid: int) -> bool:
     """Whether that very process answers, its data loaded; on a port already taken, another one would."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

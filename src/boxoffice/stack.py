@@ -1,4 +1,4 @@
-"""A whole box office on this machine: the embedded store, two `serve` as two pods, `admin` and `settle`."""
+"""A whole box office on this machine: its engines, two `serve` as two pods, `admin` and `settle`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import secrets
 import shlex
 import sys
 from dataclasses import fields, replace
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from boxoffice.embedded import Child, EmbeddedStore, Stopped, answers, free_ports
+from boxoffice.embedded import Child, Stopped, answers, free_ports
+from boxoffice.engines import Engines, Server, embedded
 from boxoffice.settings import Settings
 
 SERVE_PROCESSES = 2
@@ -23,17 +25,30 @@ class Stack:
     """Its processes run between `async with` and the end of the block; its data stays in `data_dir`."""
 
     def __init__(
-        self, data_dir: Path, serve_processes: int = SERVE_PROCESSES, ports: tuple[int, ...] = (), **changes: Any
+        self,
+        data_dir: Path,
+        serve_processes: int = SERVE_PROCESSES,
+        settle_processes: int = 1,
+        ports: tuple[int, ...] = (),
+        engines: Engines | None = None,
+        **changes: Any,
     ) -> None:
-        """`ports` are taken where they are free; `changes` are settings that differ from the embedded default."""
+        """`ports` are taken where they are free; without `engines` they are the embedded ones; `changes` are settings
+        that differ from the default."""
         self.data_dir = data_dir
         self.changes = changes
-        self.store = EmbeddedStore(data_dir / "valkey")
+        self.engines = engines or embedded(data_dir)
         self.admin_token = secrets.token_urlsafe(24)
-        first, self.admin_port, self.settle_port, *others = free_ports(serve_processes + 2, preferred=ports)
-        self.serve_ports = [first, *others]
+        free = iter(free_ports(serve_processes + settle_processes + 1, preferred=ports))
+        first, self.admin_port, settle = next(free), next(free), next(free)
+        self.serve_ports = [first, *islice(free, serve_processes - 1)]
+        self.settle_ports = [settle, *free]
         self.keys, self.place_key = f"k1:{secrets.token_hex(32)}", secrets.token_hex(32)
         self.children: list[Child] = []
+
+    @property
+    def store(self) -> Server:
+        return self.engines.store
 
     @property
     def urls(self) -> list[str]:
@@ -44,11 +59,11 @@ class Stack:
         return f"http://127.0.0.1:{self.admin_port}"
 
     def settings(self, port: int = 0) -> Settings:
-        """Only good once the store has its port."""
+        """Only good once the engines have their ports."""
+        folder = self.data_dir.resolve()
         settings = Settings(
-            store_url=self.store.url,
-            ledger_url=f"sqlite+aiosqlite:///{self.ledger_file}",
-            gateway_url=f"sqlite+aiosqlite:///{self.gateway_file}",
+            ledger_url=f"sqlite+aiosqlite:///{folder}/ledger.db",
+            gateway_url=f"sqlite+aiosqlite:///{folder}/gateway.db",
             keys=self.keys,
             place_key=self.place_key,
             admin_token_sha256=hashlib.sha256(self.admin_token.encode()).hexdigest(),
@@ -56,17 +71,9 @@ class Stack:
             insecure_cookies=True,
             port=port or self.serve_ports[0],
             admin_port=self.admin_port,
-            settle_port=self.settle_port,
+            settle_port=port or self.settle_ports[0],
         )
-        return replace(settings, **self.changes)
-
-    @property
-    def ledger_file(self) -> Path:
-        return self.data_dir.resolve() / "ledger.db"
-
-    @property
-    def gateway_file(self) -> Path:
-        return self.data_dir.resolve() / "gateway.db"
+        return replace(settings, **self.engines.changes | self.changes)
 
     @property
     def env_file(self) -> Path:
@@ -87,13 +94,13 @@ class Stack:
         await self.stop()
 
     async def _start(self) -> None:
-        await self.store.start()
+        await self.engines.start()
         self._write_env()
         await self._run_to_end("migrate")
         await asyncio.gather(
             *(self._start_child(f"serve-{port}", "serve", port) for port in self.serve_ports),
             self._start_child("admin", "admin", self.admin_port),
-            self._start_child("settle", "settle", self.settle_port),
+            *(self._start_child(name, "settle", port) for name, port in self._settles()),
         )
 
     def _write_env(self) -> None:
@@ -112,8 +119,11 @@ class Stack:
         self.children.append(child)
         await _until_live(child)
 
+    def _settles(self) -> list[tuple[str, int]]:
+        return [("settle" if nth == 1 else f"settle-{nth}", port) for nth, port in enumerate(self.settle_ports, 1)]
+
     def child(self, name: str) -> Child:
-        """`serve-<port>`, `admin` or `settle`."""
+        """`serve-<port>`, `admin`, `settle`, or another `settle-<nth>`."""
         return next(child for child in self.children if child.name == name)
 
     async def restart(self, name: str, failpoint: str = "") -> Child:
@@ -131,7 +141,7 @@ class Stack:
 
     async def fallen(self) -> Child:
         """Returns the first process that ends; none should before `stop`."""
-        children = [*self.children, *([self.store.child] if self.store.child else [])]
+        children = [*self.children, *self.engines.children]
         waits = {asyncio.create_task(child.wait()): child for child in children}
         done, rest = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for task in rest:
@@ -139,21 +149,21 @@ class Stack:
         return waits[done.pop()]
 
     async def stop(self) -> None:
-        """Ours first, then the store that they need to end well."""
+        """Ours first, then the engines that they need to end well."""
         await asyncio.gather(*(child.stop() for child in self.children))
-        await self.store.stop()
+        await self.engines.stop()
 
 
 async def _until_live(child: Child) -> None:
     assert child.env is not None
-    own_port = {"admin": "ADMIN_PORT", "settle": "SETTLE_PORT"}.get(child.name, "PORT")
+    own_port = {"admin": "ADMIN_PORT", "settle": "SETTLE_PORT"}.get(child.name.partition("-")[0], "PORT")
     url = f"http://127.0.0.1:{child.env[f'BOXOFFICE_{own_port}']}/livez"
     await child.start(lambda: _serves(child, url))
 
 
 async def _serves(child: Child, url: str) -> bool:
     """That it is this process that answers, not another one that was quicker to take the port."""
-    return (child.name == "settle" or child.said(b"Uvicorn running on")) and await answers(url)
+    return (child.name.startswith("settle") or child.said(b"Uvicorn running on")) and await answers(url)
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -124,12 +124,9 @@ async def test_four_pods_pace_like_one(tmp_path: Path) -> None:
 
 async def _calls(house: House) -> list[tuple[int, int]]:
     """When (Redis ms) and up to which number was called."""
-    import redis.asyncio
-
-    async with redis.asyncio.Redis.from_url(house.stack.store.url) as client:
-        key = f"{{boxoffice:{SALE}}}:calls"
-        found: Any = await client.zrange(key, 0, -1, withscores=True)
-    return [(int(bytes(member).split(b":")[0]), int(score)) for member, score in found]
+    async with house.store() as store:
+        flat = await store.execute("ZRANGE", store.key(SALE, "calls"), 0, -1, "WITHSCORES")
+    return [(int(flat[i].split(b":")[0]), int(flat[i + 1])) for i in range(0, len(flat), 2)]
 
 
 @pytest.mark.parametrize("wiped", [False, True], ids=["restarted", "wiped"])
