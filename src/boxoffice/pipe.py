@@ -60,9 +60,7 @@ class Pipe(asyncio.Protocol):
             await self.send(*(("AUTH", user, password) if user else ("AUTH", password)))
         if database := where.get("db"):
             await self.send("SELECT", str(database))
-        info: bytes = await self.send("INFO", "server")
-        fields = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
-        self.run_id = fields[b"run_id"]
+        self.run_id = fields_of(await self.send("INFO", "server"))[b"run_id"]
 
     def send(self, *command: str | bytes | int | float) -> asyncio.Future[Any]:
         """Queues one command. The future gives the reply, or raises redis.ResponseError or StoreUnavailable."""
@@ -132,6 +130,11 @@ class Pipe(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
             await self.closed.wait()
+
+
+def fields_of(info: bytes) -> dict[bytes, bytes]:
+    """What INFO and its like answer: `name:value` lines."""
+    return dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
 
 
 class ReplyError(Exception):
