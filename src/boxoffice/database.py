@@ -1,14 +1,21 @@
-"""The database under the ledger: one engine, transactions, and every fault of it as LedgerUnavailable."""
+"""The database under the ledger: one engine, transactions, and every fault of it as LedgerUnavailable.
+
+MySQL, MariaDB or SQLite; what is peculiar to a driver stays in here.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any
 
+import aiomysql  # type: ignore[import-untyped]
 import sqlalchemy as sa
+from pymysql.constants import CLIENT, CR, ER  # type: ignore[import-untyped]
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -18,19 +25,81 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from boxoffice.errors import LedgerUnavailable
+from boxoffice.errors import BadInput, LedgerBusy, LedgerUnavailable
 
 BUSY_SECONDS = 5
-"""How long a writer waits for another one (SQLite has one writer at a time)."""
+"""How long a writer waits for another one: for SQLite's one lock, for a row of MySQL, for a free connection."""
+
+CONNECT_SECONDS = 5
+DEADLINE_SECONDS = 20.0
+"""For a transaction as a whole: a server that hangs answers nothing, and says nothing of it either."""
+
+IDLE_SECONDS = 60
+"""After so long the server ends a connection, with all its locks, whose client vanished without a word."""
 
 SWITCH_MS = 50
 
+_BUSY = {ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK, ER.CHECKREAD}
+_ELSEWHERE = {ER.OPTION_PREVENTS_STATEMENT, ER.SERVER_SHUTDOWN, 1836}  # 1836: read-only mode
+"""What a server says that is no longer the one to write to: connect anew, wherever the address leads now."""
 
-def connect(url: str, busy_seconds: int = BUSY_SECONDS) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=8, max_overflow=0, pool_timeout=BUSY_SECONDS)
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine.sync_engine, "connect", partial(_set_up_sqlite, busy_seconds))
-        sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
+
+def connect(url: str, ca_file: str = "", pool: int = 8, busy_seconds: int = BUSY_SECONDS) -> AsyncEngine:
+    """Opens no connection yet. With `ca_file` none that is not TLS (`system`: the system's authorities vouch)."""
+    address = sa.make_url(url)
+    shared = {"pool_size": pool, "max_overflow": 0, "pool_timeout": BUSY_SECONDS}
+    if address.get_backend_name() == "sqlite":
+        return _connect_sqlite(address, shared, busy_seconds)
+    return _connect_mysql(address, shared, busy_seconds, ca_file)
+
+
+def _connect_mysql(address: sa.URL, shared: dict[str, Any], busy_seconds: int, ca_file: str) -> AsyncEngine:
+    session = f"wait_timeout={IDLE_SECONDS}, innodb_lock_wait_timeout={busy_seconds}, lock_wait_timeout={busy_seconds}"
+    arguments: dict[str, Any] = {
+        "connect_timeout": CONNECT_SECONDS,
+        # Without a strict mode the server cuts what does not fit, and says so in a warning.
+        "init_command": f"SET SESSION sql_mode='TRADITIONAL', {session}",
+    }
+    if ca_file:
+        arguments |= {"ssl": _tls(ca_file), "async_creator_fn": _connect_by_tls}
+    engine = create_async_engine(
+        address, isolation_level="READ COMMITTED", pool_pre_ping=True, connect_args=arguments, **shared
+    )
+    sa.event.listen(engine.sync_engine, "handle_error", _drop_a_reader)
+    return engine
+
+
+def _tls(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=None if ca_file == "system" else ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise BadInput(f"BOXOFFICE_LEDGER_CA_FILE: {ca_file} cannot be used: {error}") from None
+
+
+class _ByTls(aiomysql.Connection):  # type: ignore[misc]
+    """Signs in by TLS or not at all; the driver's own goes on in the clear where the server offers none."""
+
+    async def _get_server_information(self) -> None:
+        await super()._get_server_information()
+        if not self.server_capabilities & CLIENT.SSL:
+            raise aiomysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "the server offers no TLS")
+
+
+async def _connect_by_tls(**arguments: Any) -> _ByTls:
+    connection = _ByTls(**arguments)
+    await connection._connect()
+    return connection
+
+
+def _drop_a_reader(context: sa.ExceptionContext) -> None:
+    if _code(context.original_exception) in _ELSEWHERE:
+        context.is_disconnect = True
+
+
+def _connect_sqlite(address: sa.URL, shared: dict[str, Any], busy_seconds: int) -> AsyncEngine:
+    engine = create_async_engine(address, **shared)
+    sa.event.listen(engine.sync_engine, "connect", partial(_set_up_sqlite, busy_seconds))
+    sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -61,28 +130,46 @@ def as_unavailable() -> Iterator[None]:
     except (IntegrityError, DataError, ProgrammingError):
         raise
     except (DBAPIError, PoolTimeout, OSError) as error:
-        raise LedgerUnavailable(f"the database is out of reach: {str(error).splitlines()[0]}") from error
+        fault = LedgerBusy if _is_busy(error) else LedgerUnavailable
+        raise fault(f"the database is out of reach: {_first_line(error)}") from error
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether others were in the way: the transaction was rolled back and may be repeated at once."""
+    original = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(original, sqlite3.OperationalError):
+        return getattr(original, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    return original is not None and _code(original) in _BUSY
+
+
+def _code(error: BaseException) -> int | None:
+    return error.args[0] if error.args and isinstance(error.args[0], int) else None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or "no answer in time").splitlines()[0]
 
 
 class Database:
-    """Open with `open_ledger`. Every statement runs inside `reading` or `writing`."""
+    """Every statement runs inside `reading` or `writing`."""
 
-    def __init__(self, url: str) -> None:
-        self._engine = connect(url)
-        self._writer = self._engine.execution_options(writes=True)
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._writer = engine.execution_options(writes=True)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """One consistent view. Raises LedgerUnavailable."""
+        """A statement sees all that was committed before it. Raises LedgerUnavailable."""
         with as_unavailable():
-            async with self._engine.connect() as connection:
+            async with asyncio.timeout(DEADLINE_SECONDS), self._engine.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction, committed at the end. Raises LedgerUnavailable; the outcome is then unknown."""
+        """One transaction, committed at the end. Raises LedgerBusy: nothing was written; LedgerUnavailable: the
+        outcome is unknown."""
         with as_unavailable():
-            async with self._writer.begin() as connection:
+            async with asyncio.timeout(DEADLINE_SECONDS), self._writer.begin() as connection:
                 yield connection
 
     async def close(self) -> None:

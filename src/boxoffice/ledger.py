@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from boxoffice.database import connect
 from boxoffice.orderrecords import OrderRecords, SettledOrder
 from boxoffice.settings import Settings
 from boxoffice.tables import dead_letters, orders, positions, tickets
@@ -141,9 +142,10 @@ class Ledger(OrderRecords):
         return changed
 
 
-async def open_ledger(settings: Settings) -> Ledger:
-    """Connects at the first statement; `migrate` makes the tables."""
-    return Ledger(settings.ledger_url)
+async def open_ledger(settings: Settings, reading: bool = False) -> Ledger:
+    """Connects at the first statement; `migrate` makes the tables. `reading`: as the user who may only do that."""
+    url = (reading and settings.ledger_reader_url) or settings.ledger_url
+    return Ledger(connect(url, settings.ledger_ca_file, settings.ledger_pool))
 
 
 async def _move(connection: AsyncConnection, claim: Claim, to: int, applied: int) -> None:

@@ -62,6 +62,10 @@ class SqlServer:
         return f"mysql+aiomysql://{user}{password}@127.0.0.1:{self.port}/{database}"
 
     @property
+    def children(self) -> list[Child]:
+        return [self.child] if self.child else []
+
+    @property
     def pid(self) -> int:
         assert self.child, f"{self.title} was not started"
         return self.child.pid
