@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from boxoffice.embedded import Child, EmbeddedStore
+from boxoffice.local.kafka import LocalKafka
+from boxoffice.local.mysql import LocalMySql
+from boxoffice.local.redis import LocalRedis
 
 
 class Server(Protocol):
@@ -68,3 +71,10 @@ class Engines:
 def embedded(data_dir: Path) -> Engines:
     """Nothing to install: a Valkey, its streams as the log, and SQLite as the ledger."""
     return Engines(store=EmbeddedStore(data_dir / "valkey"))
+
+
+def production(data_dir: Path) -> Engines:
+    """Redis, Kafka and MySQL, as `make servers` fetched them."""
+    return Engines(
+        store=LocalRedis(data_dir / "redis"), log=LocalKafka(data_dir / "kafka"), ledger=LocalMySql(data_dir / "mysql")
+    )
