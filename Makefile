@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 RUN := PYTHONPATH=src $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: help demo test lint format bench lock setup browser clean
+.PHONY: help demo test chaos lint format bench lock setup browser servers clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,14 +20,22 @@ $(READY): requirements-dev.lock
 
 setup: $(READY) ## fetch the Python packages (done by the others when needed)
 
-demo: $(READY) ## a whole sale with a crowd of 1,000 on this machine
+demo: $(READY) $(if $(findstring production,$(ARGS)),servers) ## a whole sale with a crowd of 1,000 on this machine
 	@$(RUN) -m boxoffice demo $(ARGS)
 
-test: $(READY) browser ## all tests, on real servers
-	@$(RUN) -m pytest $(ARGS)
+# Three files at a time; then, with the machine to themselves, one fault of each kind.
+test: $(READY) browser servers ## all tests, on real servers
+	@$(RUN) -m pytest $(or $(ARGS),-n 3 --dist loadfile --ignore tests/chaos)
+	@$(if $(ARGS),,$(RUN) -m pytest tests/chaos)
+
+chaos: $(READY) servers ## every fault, with full counts, on the production engines: prints the table
+	@$(RUN) -m pytest tests/chaos --full $(ARGS)
 
 browser: $(READY)
 	@bash .ci/browser
+
+servers: ## fetch Kafka, MySQL, MariaDB and Redis (done by the others when needed)
+	@for server in kafka mysql redis; do bash .ci/servers/$$server || exit 1; done
 
 lint: $(READY) ## ruff and mypy --strict
 	@$(VENV)/bin/ruff check .
