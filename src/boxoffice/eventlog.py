@@ -1,8 +1,8 @@
 """The event log: accepted orders on their way to the ledger, in order within a partition.
 
-Two engines fit these Protocols: Redis Streams (`streams.py`, the embedded default) and Kafka. A record is
-never changed, an offset never given twice; a log that was wiped or made anew has another id, so that a position
-kept in the ledger is never used on a log it does not belong to.
+Two engines fit these Protocols: Redis Streams (`streams.py`, the embedded default) and Kafka (`kafkalog.py`). A
+record is never changed, an offset never given twice; a log that was wiped or made anew has another id, so that a
+position kept in the ledger is never used on a log it does not belong to.
 """
 
 from __future__ import annotations
@@ -11,8 +11,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from prometheus_client import Counter
+
 from boxoffice.settings import Settings
 from boxoffice.store import Store
+
+REBALANCES = Counter("boxoffice_log_rebalances", "Times that this consumer was given partitions")
+
+
+Headers = Sequence[tuple[str, bytes]]
 
 
 class Position(NamedTuple):
@@ -28,7 +35,7 @@ class Record:
     value: bytes
     timestamp_ms: int
     """When the log took it, by the log's own clock."""
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: Headers = ()
 
 
 Assigned = Callable[[str, Sequence[int]], None]
@@ -56,6 +63,9 @@ class Consumer(Protocol):
     async def commit(self, partition: int, offset: int) -> None:
         """Tells the log that everything below `offset` is settled: shows the lag, allows trimming."""
 
+    def check(self) -> None:
+        """Raises what a callback raised, or what ended the membership for good. To be called now and then."""
+
     async def close(self) -> None:
         """Revokes what is ours and leaves, so that others take over at once."""
 
@@ -70,9 +80,16 @@ class EventLog(Protocol):
     async def log_id(self) -> str:
         """At most 64 characters, another one when the log was made anew. Raises LogUnavailable."""
 
-    async def publish(self, key: bytes, value: bytes) -> Position:
+    async def publish(self, key: bytes, value: bytes, headers: Headers = ()) -> Position:
         """Returns when the record is as safe as this log makes it, or raises LogUnavailable within
         `publish_seconds`; the record may then still be in the log, so repeat it with the same key."""
+
+    async def announce(self, notices: Sequence[tuple[bytes, bytes]]) -> None:
+        """Keys and values for third parties, on the topic `{instance}.order-events`; each at least once when
+        the whole is repeated after LogUnavailable."""
+
+    async def keep(self, seconds: int) -> None:
+        """What is published stays at least so long; never shortens. Raises LogUnavailable."""
 
     async def begins(self) -> list[int]:
         """The first offset still kept, by partition."""
@@ -89,7 +106,21 @@ class EventLog(Protocol):
 
 
 async def open_log(settings: Settings, store: Store) -> EventLog:
-    """Raises LogUnavailable."""
+    """Kafka where `log_url` names it, else streams on the store. Raises BadInput, LogUnavailable."""
+    if settings.log_url:
+        from boxoffice.kafkalog import KafkaLog
+
+        return await KafkaLog.open(settings)
     from boxoffice.streams import StreamsLog
 
     return await StreamsLog.open(settings, store)
+
+
+async def prepare_log(settings: Settings, store: Store) -> None:
+    """Makes the log where it is missing; many may do so at once. Raises BadInput, LogUnavailable."""
+    if settings.log_url:
+        from boxoffice.kafkatopics import prepare_topics
+
+        await prepare_topics(settings)
+    else:
+        await (await open_log(settings, store)).close()

@@ -46,6 +46,10 @@ class LocalKafka:
         return {"log_url": self.url, "log_replicas": self._count}
 
     @property
+    def children(self) -> list[Child]:
+        return self.brokers
+
+    @property
     def pid(self) -> int:
         """Of the first broker."""
         return self.brokers[0].pid
