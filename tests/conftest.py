@@ -20,6 +20,8 @@ from boxoffice.store import Store
 hypothesis.settings.register_profile("boxoffice", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("boxoffice")
 
+pytest_plugins = ["tests.servers_kafka", "tests.servers_mysql", "tests.servers_redis"]
+
 KEYS = "t1:" + "5e" * 32
 
 
