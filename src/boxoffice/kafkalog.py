@@ -63,7 +63,7 @@ class KafkaLog:
     async def publish(self, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> Position:
         async def send(producer: AIOKafkaProducer) -> Any:
             partition = zlib.crc32(key) % len(await producer.partitions_for(self.topic))
-            return await producer.send_and_wait(self.topic, value, key, partition, headers=headers)
+            return await producer.send_and_wait(self.topic, value, key, partition, headers=list(headers))
 
         found = await self._producer.do(send)
         return Position(found.partition, found.offset)
