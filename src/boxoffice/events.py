@@ -1,4 +1,4 @@
-"""What stands in the event log: one record an order, keyed by the order's id.
+"""What stands in the event log: one record an order, keyed by the order's id; and what third parties are told.
 
 Additive changes keep `v`; a change that an older reader would misread raises it.
 """
@@ -6,10 +6,16 @@ Additive changes keep `v`; a change that an older reader would misread raises it
 from __future__ import annotations
 
 import re
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+from boxoffice.eventlog import Headers
 
 VERSION = 1
+SCHEMA_HEADER = "schema-version"
+TRACE_HEADER = "traceparent"
 
 
 class Malformed(Exception):
@@ -37,12 +43,45 @@ class OrderPlaced(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     v: int = VERSION
 
 
+Id = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+
+
+class OrderEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an order, for third parties: docs/order-events.md. Nothing in it tells who the buyer is."""
+
+    order: Annotated[Id, Meta(description="The order, and the charge at the payment gateway.")]
+    sale: Annotated[str, Meta(description="The name of the ConcertSale.")]
+    sale_uid: Annotated[Id, Meta(description="The sale itself: another one under the same name has another.")]
+    state: Annotated[
+        Literal["paid", "declined", "refused", "refunded"],
+        Meta(description="refused: the seats were sold to someone else, nothing is charged."),
+    ]
+    reason: Annotated[str, Meta(description="Why it is not paid, in words; empty when it is.")]
+    seats: Annotated[list[str], Meta(description="The names of the seats, as on the tickets.")]
+    amount_minor: Annotated[int, Meta(description="In minor units of the currency (cents; won).", ge=0)]
+    currency: Annotated[str, Meta(description="ISO 4217.")]
+    at_ms: Annotated[int, Meta(description="When this was decided, Unix milliseconds.", ge=0)]
+    v: Annotated[int, Meta(description="Raised when an older reader would misread it; fields may be added.")] = VERSION
+
+
 _decoder = msgspec.json.Decoder(OrderPlaced)
 _is_id = re.compile(r"[0-9a-f]{32}").fullmatch
+_is_trace = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+_untraced: Headers = ((SCHEMA_HEADER, b"%d" % VERSION),)
 
 
 def encode(event: OrderPlaced) -> bytes:
     return msgspec.json.encode(event)
+
+
+def headers(traceparent: bytes = b"") -> Headers:
+    """What goes beside a record; the W3C trace context of the request only when it is well formed."""
+    return (*_untraced, (TRACE_HEADER, traceparent)) if _is_trace(traceparent) else _untraced
+
+
+def notice(event: OrderEvent) -> tuple[bytes, bytes]:
+    """Key and value on the topic of order events."""
+    return event.order.encode(), msgspec.json.encode(event)
 
 
 def decode(value: bytes) -> OrderPlaced:

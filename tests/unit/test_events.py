@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
-from boxoffice.events import Malformed, OrderPlaced, decode, encode
+from boxoffice.events import Malformed, OrderEvent, OrderPlaced, decode, encode, headers, notice
 
 GOOD = OrderPlaced(
     order="a" * 32,
@@ -60,3 +62,37 @@ def test_names_what_is_wrong(change: dict[str, object], reason: str) -> None:
 def test_garbage_is_malformed_and_nothing_else(value: bytes) -> None:
     with pytest.raises(Malformed):
         decode(value)
+
+
+TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_a_record_tells_its_schema_and_the_trace_of_its_request() -> None:
+    assert dict(headers()) == {"schema-version": b"1"}
+    assert dict(headers(TRACE)) == {"schema-version": b"1", "traceparent": TRACE}
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        b"",
+        TRACE[:-1],
+        TRACE + b"0",
+        TRACE + b"\n",
+        TRACE.upper(),
+        b"ff" + TRACE[2:],
+        TRACE.replace(b"-", b"_"),
+        b"00-" + b"0" * 32 + TRACE[35:],
+        TRACE[:36] + b"0" * 16 + TRACE[52:],
+    ],
+)
+def test_a_trace_that_is_not_well_formed_goes_no_further(trace: bytes) -> None:
+    assert dict(headers(trace)) == {"schema-version": b"1"}
+
+
+def test_order_events_are_as_their_page_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "order-events.md").read_text()
+    schema, example = (msgspec.json.decode(part.split("```")[0]) for part in page.split("```json")[1:])
+    assert schema == msgspec.json.schema(OrderEvent)["$defs"]["OrderEvent"]
+    event = msgspec.convert(example, OrderEvent)
+    assert notice(event) == (example["order"].encode(), msgspec.json.encode(example))
