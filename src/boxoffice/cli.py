@@ -16,8 +16,10 @@ from boxoffice import __version__, cli_orders, cli_sale, migrations
 from boxoffice.audit import AuditReport, audit as run_audit
 from boxoffice.console import Json, examples, fail, open_office, print_json, run
 from boxoffice.errors import BoxofficeError
-from boxoffice.eventlog import open_log
+from boxoffice.eventlog import open_log, prepare_log
 from boxoffice.gateway import open_gateway
+from boxoffice.ledger import open_ledger
+from boxoffice.retention import keep_records
 from boxoffice.settings import Settings
 from boxoffice.store import Store
 
@@ -141,12 +143,15 @@ def migrate() -> None:
 
 async def _migrate(settings: Settings) -> None:
     await migrations.migrate(settings)
-    store = await Store.open(settings)
-    try:
+    async with AsyncExitStack() as stack:
+        store = await Store.open(settings)
+        stack.push_async_callback(store.close)
+        await prepare_log(settings, store)
         event_log = await open_log(settings, store)
-        await event_log.close()
-    finally:
-        await store.close()
+        stack.push_async_callback(event_log.close)
+        ledger = await open_ledger(settings)
+        stack.push_async_callback(ledger.close)
+        await keep_records(event_log, ledger)
 
 
 @app.command(epilog=examples("boxoffice audit tide-seoul", "boxoffice audit tide-seoul -o json | jq .differences"))

@@ -1,0 +1,25 @@
+"""How long the log keeps its records: until the last sale has closed, and seven days more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from boxoffice.eventlog import EventLog
+from boxoffice.ledger import Ledger
+from boxoffice.sale import Spec, to_ms
+from boxoffice.salerecords import SaleRecord, now_ms
+
+AFTER_SECONDS = 7 * 24 * 3600
+
+
+async def keep_records(log: EventLog, ledger: Ledger) -> None:
+    """To be called whenever there may be a new sale. Raises Unavailable."""
+    await log.keep(seconds_to_keep(await ledger.sales(), now_ms()))
+
+
+def seconds_to_keep(sales: Iterable[SaleRecord], at_ms: int) -> int:
+    """For a record that is written now, or later."""
+    closes = [to_ms(msgspec.json.decode(sale.spec, type=Spec).closes_time) for sale in sales]
+    return max(0, max(closes, default=0) - at_ms) // 1000 + AFTER_SECONDS
