@@ -16,7 +16,7 @@ from aiokafka.protocol.offset import OffsetRequest  # type: ignore[import-untype
 
 from boxoffice import kafkatopics
 from boxoffice.errors import LogUnavailable
-from boxoffice.eventlog import Position, Record
+from boxoffice.eventlog import Headers, Position, Record
 from boxoffice.kafkaclient import as_log_unavailable, connection
 from boxoffice.kafkaconsumer import KafkaConsumer, record_of
 from boxoffice.kafkaproducer import Producer
@@ -60,7 +60,7 @@ class KafkaLog:
     async def _ask(self, question: Callable[[AIOKafkaClient], Awaitable[Any]]) -> Any:
         return await self._producer.do(lambda producer: question(producer.client))
 
-    async def publish(self, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> Position:
+    async def publish(self, key: bytes, value: bytes, headers: Headers = ()) -> Position:
         async def send(producer: AIOKafkaProducer) -> Any:
             partition = zlib.crc32(key) % len(await producer.partitions_for(self.topic))
             return await producer.send_and_wait(self.topic, value, key, partition, headers=list(headers))
