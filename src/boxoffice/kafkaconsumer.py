@@ -31,6 +31,7 @@ HEARTBEAT_MS = 500
 REBALANCE_MS = 15_000
 REQUEST_MS = 20_000
 FETCH_WAIT_MS = 100
+RETRY_MS = 300
 FOREVER_MS = 2**31 - 1
 """A partition that waits for the ledger is no dead consumer, however long it takes."""
 
@@ -87,6 +88,7 @@ class KafkaConsumer:
             request_timeout_ms=REQUEST_MS,
             max_poll_interval_ms=FOREVER_MS,
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            retry_backoff_ms=RETRY_MS,
         )
 
     async def _is_still(self, log_id: str) -> bool:

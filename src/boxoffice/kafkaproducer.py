@@ -78,11 +78,12 @@ class Producer:
                 return producer
 
     def _look(self) -> None:
-        """After a failure: a producer whose sender has ended, or that did nothing for long, is given up."""
-        if self._opening is None:
+        """After a failure: a producer whose sender has ended, or that did nothing for long, is given up.
+        One that has not found Kafka yet looks for it by itself."""
+        if self._opening is None or not self._opening.done():
             return
         late = asyncio.get_running_loop().time() - self._well_at > RENEW_SECONDS
-        if late or (self._opening.done() and self._opening.result()._sender.sender_task.done()):
+        if late or self._opening.result()._sender.sender_task.done():
             logger.warning("a new producer takes over")
             self._give_up(self._opening)
 
