@@ -184,7 +184,8 @@ async def place_order(ctx: Context, view: View, request: Request) -> Response:
     if not 1 <= len(key) <= 255:
         raise BadInput("send an Idempotency-Key of 1 to 255 characters", code="idempotency_key_required")
     body = await read_json(request, payments.OrderRequest)
-    order, replayed = await payments.place_order(ctx.store, ctx.log, view, admitted, key, body)
+    trace = header(request.scope, b"traceparent")
+    order, replayed = await payments.place_order(ctx.store, ctx.log, view, admitted, key, body, trace)
     headers = [JSON, PRIVATE, (b"location", f"{PREFIX}{view.name}/orders/{order.id}".encode())]
     if replayed:
         headers.append((b"idempotent-replayed", b"true"))

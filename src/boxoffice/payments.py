@@ -91,7 +91,13 @@ def fingerprint(hold: str, method: str) -> str:
 
 
 async def place_order(
-    store: Store, event_log: EventLog, view: View, admission: Admission, key: str, request: OrderRequest
+    store: Store,
+    event_log: EventLog,
+    view: View,
+    admission: Admission,
+    key: str,
+    request: OrderRequest,
+    traceparent: bytes = b"",
 ) -> tuple[Order, bool]:
     """Returns the order and whether this was a replay. Raises Conflict, Unprocessable, Forbidden, Unavailable."""
     order = order_id(view.uid, admission.place, key)
@@ -107,7 +113,7 @@ async def place_order(
         raise _refused(reply)
     _, placed_ms, seats = reply
     event = _event(view, order, admission.place.hex(), int(request.hold), seats, method, placed_ms)
-    state = await _publish(store, event_log, view.name, event)
+    state = await _publish(store, event_log, view.name, event, traceparent)
     placed_at = rfc3339(placed_ms)
     answer = Order(order, state, event.names, event.amount_minor, currency, placed_at)
     return answer, reply[0] == b"again"
@@ -132,10 +138,13 @@ def _event(
     )
 
 
-async def _publish(store: Store, event_log: EventLog, sale: str, event: events.OrderPlaced) -> str:
+async def _publish(
+    store: Store, event_log: EventLog, sale: str, event: events.OrderPlaced, traceparent: bytes = b""
+) -> str:
     """`accepted` once the log has it; `pending` when only Redis has it, as safe as Redis can make it."""
     try:
-        position = await event_log.publish(bytes.fromhex(event.order), events.encode(event))
+        headers = events.headers(traceparent)
+        position = await event_log.publish(bytes.fromhex(event.order), events.encode(event), headers)
     except LogUnavailable:
         await _make_safe(store)
         await store.call("unpublished", sale, event.order)

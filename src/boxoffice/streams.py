@@ -2,7 +2,8 @@
 
 Every key lies under one hash tag: `meta` (the log's id, its number of partitions, the life of the
 server that made it), `ends` (the next offset
-of each partition), one stream a partition whose entry `<offset + 1>-0` is a record, and the consumers' leases.
+of each partition), one stream a partition whose entry `<offset + 1>-0` is a record, the consumers' leases, and
+`order-events`, a stream for third parties.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
+import msgspec
+import redis.asyncio
 from redis.exceptions import RedisError
 
 from boxoffice.errors import LogUnavailable, StoreUnavailable
-from boxoffice.eventlog import Assigned, Position, Record, Revoked
+from boxoffice.eventlog import REBALANCES, Assigned, Headers, Position, Record, Revoked
 from boxoffice.pipe import ReplyError
 from boxoffice.settings import Settings
 from boxoffice.store import Store
@@ -32,14 +35,21 @@ MOST_RECORDS = 1_000_000
 KEPT_RECORDS = 10_000
 """Settled records that stay, for the audit and for a ledger restored from an older copy."""
 
+KEPT_NOTICES = 100_000
+"""Of those for third parties, about so many."""
+
 RESTART_GAP = 1_000_000
 """Offsets left out after a restart: more than a server can take in the second it may forget."""
+
+MOST_WAIT_SECONDS = 2.0
+"""Less than redis-py waits for any answer (5 s) before it takes the connection for dead."""
 
 BEAT_SECONDS = 0.5
 SILENT_SECONDS = 2.0
 """A consumer not heard of for so long has lost its partitions."""
 
 _CHUNK = 500
+_decode_headers = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
 
 logger = logging.getLogger(__name__)
 
@@ -55,16 +65,13 @@ def _as_log_unavailable() -> Iterator[None]:
 class StreamsLog:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
-        self._redis = store.redis
         self._settings = settings
         self._prefix = f"{{{settings.instance}:log}}:"
         self.topic = f"{settings.instance}.orders"
         self.partitions = settings.log_partitions
         self._append = _source("log_append")
         self._append_digest = hashlib.sha1(self._append).hexdigest()
-        self._lease = self._redis.register_script(_source("log_lease"))
-        self._release = self._redis.register_script(_source("log_release"))
-        self._trim = self._redis.register_script(_source("log_trim"))
+        self._lease, self._release, self._trim = (_source(f"log_{name}") for name in ("lease", "release", "trim"))
 
     @classmethod
     async def open(cls, settings: Settings, store: Store) -> StreamsLog:
@@ -89,22 +96,23 @@ class StreamsLog:
         self.partitions = int(found[1])
         return bytes(found[0]).decode()
 
-    async def publish(self, key: bytes, value: bytes) -> Position:
+    async def publish(self, key: bytes, value: bytes, headers: Headers = ()) -> Position:
+        marks = msgspec.msgpack.encode(headers) if headers else b""
         with _as_log_unavailable():
             async with asyncio.timeout(self._settings.publish_seconds):
-                reply = await self._append_once(key, value)
+                reply = await self._append_once(key, value, marks)
                 if reply[0] == b"closed":
                     await self.log_id()
-                    reply = await self._append_once(key, value)
+                    reply = await self._append_once(key, value, marks)
         if reply[0] != b"ok":
             raise LogUnavailable("the event log is full: settlement has fallen too far behind")
         return Position(reply[1], reply[2])
 
-    async def _append_once(self, key: bytes, value: bytes) -> list[Any]:
+    async def _append_once(self, key: bytes, value: bytes, marks: bytes) -> list[Any]:
         """On the shared connection: a payment that is cancelled costs no connection, many share a write."""
         pipe = await self._store.connect()
         args = (3, self._key("meta"), self._key("ends"), self._prefix, zlib.crc32(key), key, value)
-        bounds = (MOST_RECORDS, RESTART_GAP, pipe.run_id)
+        bounds = (MOST_RECORDS, RESTART_GAP, pipe.run_id, marks)
         try:
             reply: list[Any] = await pipe.send("EVALSHA", self._append_digest, *args, *bounds)
         except ReplyError as error:
@@ -113,10 +121,21 @@ class StreamsLog:
             reply = await pipe.send("EVAL", self._append, *args, *bounds)
         return reply
 
+    async def announce(self, notices: Sequence[tuple[bytes, bytes]]) -> None:
+        stream, most = self._key("order-events"), ("MAXLEN", "~", KEPT_NOTICES)
+        with _as_log_unavailable():
+            async with asyncio.timeout(self._settings.publish_seconds):
+                pipe = await self._store.connect()
+                sent = (pipe.send("XADD", stream, *most, "*", "k", key, "v", value) for key, value in notices)
+                await asyncio.gather(*sent)
+
+    async def keep(self, seconds: int) -> None:
+        """Nothing goes by time: records stay until they are settled, and `KEPT_RECORDS` of them after that."""
+
     async def begins(self) -> list[int]:
         ends = await self.ends()
         with _as_log_unavailable():
-            async with self._redis.pipeline(transaction=False) as pipe:
+            async with (await self._client()).pipeline(transaction=False) as pipe:
                 for partition in range(self.partitions):
                     pipe.xrange(self._key(partition), count=1)
                 firsts = await pipe.execute()
@@ -125,7 +144,7 @@ class StreamsLog:
     async def ends(self) -> list[int]:
         names = [str(partition) for partition in range(self.partitions)]
         with _as_log_unavailable():
-            found = await self._redis.hmget(self._key("ends"), names)
+            found = await (await self._client()).hmget(self._key("ends"), names)
         return [int(end or 0) for end in found]
 
     async def scan(self, partition: int, start: int, stop: int) -> AsyncIterator[list[Record]]:
@@ -138,35 +157,41 @@ class StreamsLog:
 
     async def read(self, partition: int, start: int, limit: int) -> list[Record]:
         with _as_log_unavailable():
-            entries: Any = await self._redis.xrange(self._key(partition), f"{start + 1}-0", count=limit)
-        return [
-            Record(partition, _offset(entry), fields[b"k"], fields[b"v"], int(fields[b"t"]))
-            for entry, fields in entries
-        ]
+            client = await self._client()
+            entries: Any = await client.xrange(self._key(partition), f"{start + 1}-0", count=limit)
+        return [_record(partition, entry, fields) for entry, fields in entries]
 
     async def wait_for(self, partition: int, start: int, seconds: float) -> None:
         """Blocks on a connection of its own until there is a record at `start` or later."""
         with _as_log_unavailable():
-            await self._redis.xread({self._key(partition): f"{start}-0"}, count=1, block=max(1, int(seconds * 1000)))
+            client = await self._client()
+            block_ms = max(1, int(min(seconds, MOST_WAIT_SECONDS) * 1000))
+            await client.xread({self._key(partition): f"{start}-0"}, count=1, block=block_ms)
 
     async def lease(self, member: str) -> tuple[str, int, set[int]]:
         """A heartbeat. Returns the log's id, how many partitions to give up, and those that are ours."""
-        keys = [self._key("meta"), self._key("members"), self._key("leases")]
-        with _as_log_unavailable():
-            reply = await self._lease(keys, [member, int(SILENT_SECONDS * 1000)])
+        keys = (self._key("meta"), self._key("members"), self._key("leases"))
+        reply = await self._run(self._lease, keys, member, int(SILENT_SECONDS * 1000))
         if reply[0] == b"closed":
             await self.log_id()
             return await self.lease(member)
         return reply[1].decode(), reply[2], set(reply[3:])
 
     async def release(self, member: str, partitions: Sequence[int] = ()) -> None:
-        with _as_log_unavailable():
-            await self._release([self._key("members"), self._key("leases")], [member, *partitions])
+        await self._run(self._release, (self._key("members"), self._key("leases")), member, *partitions)
 
     async def trim(self, log_id: str, partition: int, settled: int) -> None:
         if settled > KEPT_RECORDS:
-            with _as_log_unavailable():
-                await self._trim([self._key("meta"), self._key(partition)], [log_id, settled - KEPT_RECORDS])
+            keys = (self._key("meta"), self._key(partition))
+            await self._run(self._trim, keys, log_id, settled - KEPT_RECORDS)
+
+    async def _run(self, script: bytes, keys: Sequence[str], *args: str | int) -> Any:
+        with _as_log_unavailable():
+            answer: Any = (await self._client()).eval(script.decode(), len(keys), *keys, *args)
+            return await answer
+
+    async def _client(self) -> redis.asyncio.Redis:
+        return self._store.redis
 
     def consumer(self) -> StreamsConsumer:
         return StreamsConsumer(self)
@@ -209,6 +234,7 @@ class StreamsConsumer:
         gained = sorted(kept - self._owned)
         self._owned |= kept
         if gained:
+            REBALANCES.inc()
             self._on_assigned(log_id, gained)
         surplus -= len(leased) - len(kept)
         self._give_up(set(sorted(kept)[len(kept) - max(0, surplus) :]))
@@ -234,8 +260,7 @@ class StreamsConsumer:
         self._next[partition] = offset
 
     async def fetch(self, partition: int, limit: int, wait_seconds: float) -> list[Record]:
-        if self._beating.done():
-            self._beating.result()
+        self.check()
         start = self._next[partition]
         records = await self._log.read(partition, start, limit)
         if not records and wait_seconds > 0:
@@ -248,6 +273,11 @@ class StreamsConsumer:
     async def commit(self, partition: int, offset: int) -> None:
         await self._log.trim(self._log_id, partition, offset)
 
+    def check(self) -> None:
+        self._raise_failed()
+        if self._beating.done():
+            self._beating.result()
+
     async def close(self) -> None:
         await end([self._beating])
         self._give_up(set(self._owned))
@@ -256,10 +286,17 @@ class StreamsConsumer:
             await self._log.release(self._member)
         except LogUnavailable as error:
             logger.warning("left without saying so: %s", error.detail)
+        if not self._beating.cancelled():
+            self._beating.result()
 
 
 def _source(script: str) -> bytes:
     return (resources.files("boxoffice") / f"lua/{script}.lua").read_bytes()
+
+
+def _record(partition: int, entry: bytes, fields: dict[bytes, bytes]) -> Record:
+    headers = _decode_headers(fields[b"h"]) if b"h" in fields else ()
+    return Record(partition, _offset(entry), fields[b"k"], fields[b"v"], int(fields[b"t"]), headers)
 
 
 def _offset(entry: bytes) -> int:

@@ -12,7 +12,7 @@ import pytest
 from boxoffice.admission import claim
 from boxoffice.embedded import EmbeddedStore
 from boxoffice.errors import Conflict, LogUnavailable, Unavailable
-from boxoffice.eventlog import EventLog, Position, open_log
+from boxoffice.eventlog import EventLog, Headers, Position, open_log
 from boxoffice.holds import HoldRequest, take
 from boxoffice.line import exchange, join
 from boxoffice.payments import LEASE_MS, OrderRequest, Relay, place_order, read_order
@@ -31,10 +31,10 @@ class Cut:
         self._log = log
         self.cut = ""
 
-    async def publish(self, key: bytes, value: bytes) -> Position:
+    async def publish(self, key: bytes, value: bytes, headers: Headers = ()) -> Position:
         if self.cut == "before":
             raise LogUnavailable("the line is cut")
-        position = await self._log.publish(key, value)
+        position = await self._log.publish(key, value, headers)
         if self.cut == "after":
             raise LogUnavailable("the answer was lost")
         return position
