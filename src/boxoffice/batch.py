@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -108,8 +108,9 @@ class Batches:
         known = await self._ledger.known_orders({p.event.order for p in placed})
         fresh = {p.event.order: p for p in reversed(placed) if p.event.order not in known}
         in_order = sorted(fresh.values(), key=lambda p: p.record.offset)
-        sold = set(await self._ledger.sold_seats((p.event.sale_uid, p.event.seats) for p in in_order))
-        free, late = _first_come(in_order, sold)
+        sold = await self._ledger.sold_seats((p.event.sale_uid, p.event.seats) for p in in_order)
+        in_order = [p for p in in_order if not _has_seats(p.event, sold)]
+        free, late = _first_come(in_order, set(sold))
         refused = await self._each(partial(self._refuse, claim), late)
         return refused + await self._each(partial(self._charge, claim), free)
 
@@ -194,6 +195,11 @@ def _check_bounds(event: OrderPlaced) -> None:
             raise Malformed(f"{name} must be at most {most} printable characters")
     if any(len(name) > 128 or not name.isprintable() for name in event.names):
         raise Malformed("names must be at most 128 printable characters each")
+
+
+def _has_seats(event: OrderPlaced, sold: Mapping[tuple[str, int], str]) -> bool:
+    """Settled by another partition since the known orders were asked for: its charge must not be paid back."""
+    return any(sold.get((event.sale_uid, seat)) == event.order for seat in event.seats)
 
 
 def _first_come(placed: Sequence[Placed], sold: set[tuple[str, int]]) -> tuple[list[Placed], list[Placed]]:
