@@ -26,6 +26,7 @@ from boxoffice.ledger import Fenced, open_ledger
 from boxoffice.partition import Desk, Partition
 from boxoffice.probe import serve_probes
 from boxoffice.recovery import Recovery
+from boxoffice.renewals import Renewals
 from boxoffice.settings import Settings
 from boxoffice.store import Store
 from boxoffice.tasks import end
@@ -97,6 +98,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             Arrears(ledger, gateway, sink).run(),
             Checkpoints(store, ledger).run(),
             Recovery(settings, store, ledger, log).run(),
+            Renewals(store, ledger, log).run(),
         )
         async with _beside(loops):
             while not stop.is_set():
@@ -133,6 +135,7 @@ async def consume(desk: Desk, stop: asyncio.Event) -> None:
     await consumer.start(crew.on_assigned, crew.on_revoked)
     try:
         while not await _either(stop, crew.fenced, seconds=LAG_SECONDS):
+            consumer.check()
             await _show_lag(desk, crew)
     finally:
         await consumer.close()

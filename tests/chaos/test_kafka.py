@@ -1,0 +1,140 @@
+"""The event log fails under a crowd: gone, short of a broker, out of order, made anew."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
+from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
+
+from boxoffice.eventlog import Record
+from boxoffice.kafkaclient import connection
+from boxoffice.kafkalog import KafkaLog
+from boxoffice.kafkatopics import prepare_topics
+from boxoffice.local.kafka import LocalKafka
+from boxoffice.settings import Settings
+from boxoffice.tasks import end
+from tests.chaos.conftest import Chaos
+from tests.chaos.night import open_night
+
+
+async def test_kafka_is_gone(tmp_path: Path, chaos: Chaos) -> None:
+    kafka, seconds = LocalKafka(tmp_path / "kafka"), chaos.scale(3, 60)
+    async with open_night(tmp_path, kafka=kafka) as night:
+        async with night.crowd() as crowd:
+            await crowd.paid(20)
+            await kafka.kill()
+            await asyncio.sleep(seconds)
+            await kafka.start()
+            await crowd.heals()
+            await crowd.paid(20)
+        findings = await night.close()
+    chaos.row(f"Kafka is gone for {seconds} s", 1, findings)
+    findings.assert_clean()
+
+
+async def test_kafka_stands_still(tmp_path: Path, chaos: Chaos) -> None:
+    """What it was sent meanwhile it takes later, when the relay has sent it too: late, twice, out of order."""
+    kafka, count = LocalKafka(tmp_path / "kafka"), chaos.scale(1, 10)
+    async with open_night(tmp_path, kafka=kafka) as night:
+        async with night.crowd() as crowd:
+            for _ in range(count):
+                await crowd.paid(20)
+                kafka.pause()
+                await asyncio.sleep(4)
+                kafka.resume()
+                await crowd.heals()
+        findings = await night.close()
+    chaos.row("Kafka stands still for 4 s", count, findings)
+    findings.assert_clean()
+
+
+async def test_one_broker_of_three_is_gone(tmp_path: Path, chaos: Chaos) -> None:
+    kafka, count = LocalKafka(tmp_path / "kafka", brokers=3), chaos.scale(1, 6)
+    async with open_night(tmp_path, kafka=kafka) as night:
+        async with night.crowd() as crowd:
+            for nth in range(count):
+                await crowd.paid(20)
+                await kafka.brokers[nth % 3].kill()
+                await crowd.heals()
+                await kafka.start()
+                await crowd.heals()
+        findings = await night.close()
+    chaos.row("one of three brokers is gone", count, findings)
+    findings.assert_clean()
+
+
+async def test_the_topic_is_wiped_and_made_anew(tmp_path: Path, chaos: Chaos) -> None:
+    """Not settled yet, when they are wiped: settlement stands still meanwhile."""
+    count = chaos.scale(1, 5)
+    async with open_night(tmp_path) as night:
+        async with night.crowd() as crowd:
+            for _ in range(count):
+                await crowd.paid(20)
+                await night.stack.child("settle").kill()
+                await asyncio.sleep(1)
+                await make_anew(night.stack.settings())
+                await night.stack.restart("settle")
+                await crowd.heals()
+                await make_anew(night.stack.settings())
+                await crowd.heals()
+        findings = await night.close()
+    chaos.row("the topic is wiped and made anew", 2 * count, findings)
+    findings.assert_clean()
+
+
+async def make_anew(settings: Settings) -> None:
+    admin = AIOKafkaAdminClient(**connection(settings))
+    await admin.start()
+    await admin.delete_topics([f"{settings.instance}.orders"])
+    await admin.close()
+    await prepare_topics(settings)
+
+
+async def test_records_come_twice_late_and_out_of_order(tmp_path: Path, chaos: Chaos) -> None:
+    async with open_night(tmp_path, settle_processes=2) as night:
+        async with echo(night.stack.settings()) as repeated, night.crowd() as crowd:
+            await crowd.paid(chaos.scale(40, 1000), seconds=300)
+            await crowd.heals()
+        findings = await night.close()
+    chaos.row("records come twice, late, out of order", len(repeated), findings)
+    findings.assert_clean()
+    assert len(repeated) > findings.paid
+
+
+@asynccontextmanager
+async def echo(settings: Settings) -> AsyncIterator[list[Record]]:
+    """Sends every record twice more, up to five seconds later, to partitions that are not its own too: its copies
+    are settled by others, at the same time, before it and after it."""
+    log, repeated = await KafkaLog.open(settings), list[Record]()
+    producer = AIOKafkaProducer(**connection(settings))
+    await producer.start()
+
+    async def repeat(record: Record) -> None:
+        await asyncio.sleep(random.choice((0, random.uniform(0, 5))))
+        partition = random.randrange(log.partitions)
+        await producer.send_and_wait(log.topic, record.value, record.key, partition, headers=list(record.headers))
+        repeated.append(record)
+
+    async def listen(group: asyncio.TaskGroup) -> None:
+        seen, read = set[bytes](), [0] * log.partitions
+        while True:
+            for partition, stop in enumerate(await log.ends()):
+                async for records in log.scan(partition, read[partition], stop):
+                    fresh = [record for record in records if record.key not in seen]
+                    seen.update(record.key for record in fresh)
+                    for record in (*fresh, *fresh):
+                        group.create_task(repeat(record))
+                read[partition] = stop
+            await asyncio.sleep(0.02)
+
+    async with asyncio.TaskGroup() as group:
+        listening = group.create_task(listen(group))
+        yield repeated
+        await end([listening])
+    await producer.stop()
+    await log.close()
