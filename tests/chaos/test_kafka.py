@@ -19,7 +19,7 @@ from boxoffice.local.kafka import LocalKafka
 from boxoffice.settings import Settings
 from boxoffice.tasks import end
 from tests.chaos.conftest import Chaos
-from tests.chaos.night import open_night
+from tests.chaos.night import Night, open_night
 
 
 async def test_kafka_is_gone(tmp_path: Path, chaos: Chaos) -> None:
@@ -85,6 +85,44 @@ async def test_the_topic_is_wiped_and_made_anew(tmp_path: Path, chaos: Chaos) ->
         findings = await night.close()
     chaos.row("the topic is wiped and made anew", 2 * count, findings)
     findings.assert_clean()
+
+
+async def longest_wait(night: Night) -> float:
+    """Seconds from placed to settled, of the order that waited longest: so long its partition was idle."""
+    [[milliseconds]] = await night.house.ledger("SELECT max(settled_ms - placed_ms) FROM orders")
+    return float(milliseconds) / 1000
+
+
+async def test_consumers_leave_and_come_back_one_by_one(tmp_path: Path, chaos: Chaos) -> None:
+    count = chaos.scale(1, 10)
+    async with open_night(tmp_path, settle_processes=2) as night:
+        async with night.crowd() as crowd:
+            for _ in range(count):
+                for name in ("settle", "settle-2"):
+                    await crowd.paid(20)
+                    await night.stack.restart(name)
+            await crowd.heals()
+        findings = await night.close()
+        waited = await longest_wait(night)
+    chaos.row(f"consumers restart one by one (longest wait {waited:.1f} s)", 2 * count, findings)
+    findings.assert_clean()
+    assert waited < 3
+
+
+async def test_a_consumer_is_killed_and_the_other_takes_over(tmp_path: Path, chaos: Chaos) -> None:
+    count = chaos.scale(1, 10)
+    async with open_night(tmp_path, settle_processes=2) as night:
+        async with night.crowd() as crowd:
+            for _ in range(count):
+                await crowd.paid(20)
+                await night.stack.child("settle").kill()
+                await crowd.heals()
+                await night.stack.restart("settle")
+        findings = await night.close()
+        waited = await longest_wait(night)
+    chaos.row(f"a consumer is killed (longest wait {waited:.1f} s)", count, findings)
+    findings.assert_clean()
+    assert waited < 10
 
 
 async def make_anew(settings: Settings) -> None:
