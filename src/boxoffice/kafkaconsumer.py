@@ -44,7 +44,8 @@ class KafkaConsumer:
         self._settings = settings
         self._group = f"{settings.instance}.settle"
         self._consumer: AIOKafkaConsumer | None = None
-        self._leaving = False
+        self._leaving: asyncio.Task[None] | None = None
+        self._revoking = asyncio.Lock()
         self._owned: set[int] = set()
         self._settled: dict[TopicPartition, int] = {}
         self._failure: BaseException | None = None
@@ -59,22 +60,19 @@ class KafkaConsumer:
                 await self._be_member(await self._log.log_id())
             except (KafkaError, LogUnavailable) as error:
                 logger.warning("not a consumer now: %s", error)
+            await self._leave()
             await asyncio.sleep(REJOIN_SECONDS)
 
     async def _be_member(self, log_id: str) -> None:
         """One membership, on this log; it ends when the log was made anew. Raises KafkaError."""
         self._consumer = consumer = self._new_consumer()
-        self._leaving = False
         consumer.subscribe([self._log.topic], listener=_Listener(self, log_id))
-        try:
-            await consumer.start()
-            while await self._is_still(log_id):
-                await _check(consumer, self._log.topic)
-                await self._show_settled()
-                await asyncio.sleep(LOOK_SECONDS)
-            logger.warning("%s was made anew", self._log.topic)
-        finally:
-            await self._leave(consumer)
+        await consumer.start()
+        while await self._is_still(log_id):
+            await _check(consumer, self._log.topic)
+            await self._show_settled()
+            await asyncio.sleep(LOOK_SECONDS)
+        logger.warning("%s was made anew", self._log.topic)
 
     def _new_consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -97,9 +95,16 @@ class KafkaConsumer:
         except LogUnavailable:
             return True
 
-    async def _leave(self, consumer: AIOKafkaConsumer) -> None:
+    async def _leave(self) -> None:
+        """Goes on to its end even when whoever waits for it is cancelled."""
+        if self._leaving is None and self._consumer is not None:
+            self._leaving = asyncio.create_task(self._depart(self._consumer))
+        if self._leaving is not None:
+            await asyncio.shield(self._leaving)
+            self._leaving = None
+
+    async def _depart(self, consumer: AIOKafkaConsumer) -> None:
         """The others take over at once, when what is in hand is finished."""
-        self._leaving = True
         await self.revoked()
         self._consumer = None
         try:
@@ -110,7 +115,7 @@ class KafkaConsumer:
 
     async def assigned(self, log_id: str, partitions: Sequence[int]) -> None:
         """An exception out of here would be swallowed by aiokafka: `check` raises it."""
-        if self._consumer is None or self._leaving or not await self._is_still(log_id):
+        if self._consumer is None or self._leaving is not None or not await self._is_still(log_id):
             return
         REBALANCES.inc()
         self._consumer.pause(*self._consumer.assignment())
@@ -121,14 +126,15 @@ class KafkaConsumer:
             self._failure = error
 
     async def revoked(self) -> None:
-        owned, self._owned = self._owned, set()
-        if not owned:
-            return
-        try:
-            await self._on_revoked(sorted(owned))
-        except Exception as error:
-            self._failure = error
-        await self._show_settled()
+        async with self._revoking:
+            owned, self._owned = self._owned, set()
+            if not owned:
+                return
+            try:
+                await self._on_revoked(sorted(owned))
+            except Exception as error:
+                self._failure = error
+            await self._show_settled()
 
     def check(self) -> None:
         if self._failure is not None:
@@ -181,6 +187,7 @@ class KafkaConsumer:
 
     async def close(self) -> None:
         await end([self._belonging])
+        await self._leave()
         if not self._belonging.cancelled():
             self._belonging.result()
         if self._failure is not None:

@@ -236,6 +236,27 @@ async def test_a_revoked_partition_is_not_passed_on_before_the_batch_in_hand_is_
         await second.until(4)
 
 
+async def test_who_leaves_finishes_the_batch_in_hand_first_and_then_says_so(log: EventLog) -> None:
+    has_all, done = asyncio.Event(), asyncio.Event()
+    consumer = log.consumer()
+
+    async def on_revoked(partitions: Sequence[int]) -> None:
+        await asyncio.sleep(1.0)
+        assert not second.owned & set(partitions)
+        done.set()
+
+    await consumer.start(lambda log_id, partitions: has_all.set(), on_revoked)
+    await has_all.wait()
+    second = Member(log.consumer())
+    closing = asyncio.create_task(consumer.close())
+    await asyncio.sleep(0.05)
+    await second.consumer.start(second.on_assigned, second.on_revoked)
+    await closing
+    assert done.is_set()
+    await second.until(PARTITIONS, seconds=2.5)
+    await second.consumer.close()
+
+
 async def test_commit_is_no_position(log: EventLog) -> None:
     """What a consumer says to the log must not decide where the next one begins: the ledger does."""
     position = await log.publish(b"key", b"value")
