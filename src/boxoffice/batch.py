@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -15,11 +16,11 @@ from typing import NamedTuple
 from prometheus_client import Counter
 
 from boxoffice import failpoint
-from boxoffice.errors import GatewayUnavailable, LedgerUnavailable
+from boxoffice.errors import GatewayUnavailable, LedgerBusy
 from boxoffice.eventlog import Record
 from boxoffice.events import Malformed, OrderPlaced, decode
 from boxoffice.gateway import Charge, Outcome, PaymentGateway
-from boxoffice.ledger import Claim, Ledger, Letter, SeatTaken
+from boxoffice.ledger import Claim, Ledger, Letter, SeatTaken, Unfit
 from boxoffice.orderrecords import SettledOrder, State
 from boxoffice.salerecords import SaleRecord, now_ms
 
@@ -30,6 +31,8 @@ UNRESOLVED_MS = 1000
 """Until the first new try of an order that faulted."""
 
 MOST_COLLISIONS = 10
+MOST_SEATS = 100
+"""Of one order; what a buyer may hold is far less."""
 MOST_LETTER_BYTES = 4 * 1024 * 1024
 _BIGGEST = 2**63 - 1
 _RESULTS: dict[str, State] = {"paid": "paid", "declined": "declined", "fault": "unresolved"}
@@ -57,7 +60,8 @@ class Batches:
         self._sales: dict[str, SaleRecord] = {}
 
     async def settle(self, claim: Claim, records: Sequence[Record], applied: int) -> tuple[Claim, list[SettledOrder]]:
-        """Writes what the records become. Raises Fenced, LedgerUnavailable, GatewayUnavailable: repeat it."""
+        """Writes what the records become, or the first of them: the claim says how far. Raises Fenced,
+        LedgerUnavailable, GatewayUnavailable: repeat it."""
         placed, rejects = _read(records)
         placed, strangers = await self._known_sales(placed)
         letters = await self._letters(rejects + strangers)
@@ -65,22 +69,56 @@ class Batches:
             settled = await self._decide(claim, placed)
             failpoint.reached("settle.charged")
             try:
-                to = records[-1].offset + 1
-                claim = await self._ledger.record_batch(claim, to, applied, settled, letters)
+                claim = await self._write(claim, records, applied, settled, letters)
             except SeatTaken:
                 continue  # another partition wrote one of the seats or orders: look again
+            except Unfit as error:
+                claim = await self._bury(claim, records[0], applied, str(error))
             failpoint.reached("settle.committed")
-            DEAD_LETTERS.inc(len(letters))
-            return claim, settled
-        raise LedgerUnavailable("the batch collides with what others write")
+            return claim, [order for order in settled if order.log_offset < claim.next]
+        raise LedgerBusy("the batch collides with what others write")
+
+    async def _write(
+        self,
+        claim: Claim,
+        records: Sequence[Record],
+        applied: int,
+        settled: Sequence[SettledOrder],
+        letters: Sequence[Letter],
+    ) -> Claim:
+        """Once more as it is, then ever less from its beginning: fewer rows wait for fewer others, and the row
+        that the database cannot hold is found. Raises Unfit when that is the first."""
+        for size in _sizes(len(records)):
+            to = records[size - 1].offset + 1
+            ours = [letter for letter in letters if letter.log_offset < to]
+            try:
+                claim = await self._ledger.record_batch(
+                    claim, to, applied, [order for order in settled if order.log_offset < to], ours
+                )
+            except (LedgerBusy, Unfit) as error:
+                fault = error
+            else:
+                DEAD_LETTERS.inc(len(ours))
+                return claim
+        raise fault
+
+    async def _bury(self, claim: Claim, record: Record, applied: int, error: str) -> Claim:
+        """The order cannot be kept, so it must not be paid."""
+        await self._gateway.refund(decode(record.value).order)
+        letters = await self._letters([Reject(record, f"the ledger cannot hold it: {error}")])
+        claim = await self._ledger.record_batch(claim, record.offset + 1, applied, [], letters)
+        DEAD_LETTERS.inc()
+        return claim
 
     async def _known_sales(self, placed: list[Placed]) -> tuple[list[Placed], list[Reject]]:
         """Parts what the ledger's sales can take from what they cannot."""
-        if any(self._objection(p.event) for p in placed):
+        objections = [self._objection(p.event) for p in placed]
+        if any(objections):
             self._sales = {sale.uid: sale for sale in await self._ledger.sales()}
-        objections = [(p, self._objection(p.event)) for p in placed]
-        good = [p for p, objection in objections if not objection]
-        return good, [Reject(p.record, objection) for p, objection in objections if objection]
+            objections = [self._objection(p.event) for p in placed]
+        judged = list(zip(placed, objections, strict=True))
+        good = [p for p, objection in judged if not objection]
+        return good, [Reject(p.record, objection) for p, objection in judged if objection]
 
     def _objection(self, event: OrderPlaced) -> str:
         sale = self._sales.get(event.sale_uid)
@@ -112,25 +150,36 @@ class Batches:
         in_order = [p for p in in_order if not _has_seats(p.event, sold)]
         free, late = _first_come(in_order, set(sold))
         refused = await self._each(partial(self._refuse, claim), late)
-        return refused + await self._each(partial(self._charge, claim), free)
+        settled = refused + await self._each(partial(self._charge, claim), free)
+        return sorted(settled, key=lambda order: order.log_offset)
 
     async def _each(
         self, step: Callable[[Placed], Awaitable[SettledOrder]], placed: Iterable[Placed]
     ) -> list[SettledOrder]:
-        """All of them at a time, as many as there are slots; the first fault of the gateway stops them."""
+        """As many at a time as there are slots; the first fault of the gateway stops them."""
+        left: deque[Placed] = deque(placed)
+        done: list[SettledOrder] = []
         fault: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._in_slot(step, p)) for p in placed]
+                while left:
+                    await self._slots.acquire()
+                    group.create_task(self._work(step, left, done))
+                    await asyncio.sleep(0)  # one worker does them all, if it never has to wait
         except* GatewayUnavailable as faults:
             fault = faults.exceptions[0]
         if fault is not None:
             raise GatewayUnavailable(str(fault))
-        return [task.result() for task in tasks]
+        return done
 
-    async def _in_slot(self, step: Callable[[Placed], Awaitable[SettledOrder]], placed: Placed) -> SettledOrder:
-        async with self._slots:
-            return await step(placed)
+    async def _work(
+        self, step: Callable[[Placed], Awaitable[SettledOrder]], left: deque[Placed], done: list[SettledOrder]
+    ) -> None:
+        try:
+            while left:
+                done.append(await step(left.popleft()))
+        finally:
+            self._slots.release()
 
     async def _refuse(self, claim: Claim, placed: Placed) -> SettledOrder:
         """A charge made before a crash, or by a consumer that lost its turn, must not stand."""
@@ -146,7 +195,7 @@ class Batches:
             claim,
             placed,
             state,
-            reason=outcome.reason,
+            reason=outcome.reason[:255],
             charge_id=outcome.charge_id,
             charge_minor=outcome.amount_minor,
             due_ms=due_ms,
@@ -187,14 +236,20 @@ def _read(records: Sequence[Record]) -> tuple[list[Placed], list[Reject]]:
 def _check_bounds(event: OrderPlaced) -> None:
     """What the ledger's columns cannot hold must not stop a partition. Raises Malformed."""
     numbers = (event.amount_minor, event.placed_ms, event.hold, event.fence, *event.seats)
-    if not all(0 <= number <= _BIGGEST for number in numbers):
+    if min(numbers) < 0 or max(numbers) > _BIGGEST:
         raise Malformed("a number is out of bounds")
-    for name, most in (("method", 64), ("sale", 253), ("currency", 3)):
-        text = getattr(event, name)
+    if len(event.seats) > MOST_SEATS:
+        raise Malformed(f"there must be at most {MOST_SEATS} seats")
+    for name, text, most in (("method", event.method, 64), ("sale", event.sale, 253), ("currency", event.currency, 3)):
         if len(text) > most or not text.isprintable():
             raise Malformed(f"{name} must be at most {most} printable characters")
-    if any(len(name) > 128 or not name.isprintable() for name in event.names):
+    if max(map(len, event.names)) > 128 or not all(map(str.isprintable, event.names)):
         raise Malformed("names must be at most 128 printable characters each")
+
+
+def _sizes(most: int) -> Iterable[int]:
+    """All, all once more, then half as much each time, down to one."""
+    return (most, *(most >> halved for halved in range(most.bit_length())))
 
 
 def _has_seats(event: OrderPlaced, sold: Mapping[tuple[str, int], str]) -> bool:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple
 
+from boxoffice.errors import NotFound
 from boxoffice.ledger import Ledger
 from boxoffice.orderrecords import SettledOrder
-from boxoffice.payments import Effect, apply_effects
-from boxoffice.store import Store
+from boxoffice.payments import fingerprint
+from boxoffice.store import Argument, Store
+
+AT_A_TIME = 50
+"""Orders in one call: so many keep Redis from others for about two milliseconds."""
+
+log = logging.getLogger(__name__)
+
+
+class Effect(NamedTuple):
+    order: SettledOrder
+    sold: Sequence[int] = ()
+    """Of a refused order: those of its seats that the ledger has sold."""
+
 
 Sink = Callable[[Sequence[Effect]], Awaitable[None]]
 """Takes effects, all or none known to be taken; repeats are harmless. Raises Recovering, StoreUnavailable."""
@@ -15,26 +32,14 @@ Sink = Callable[[Sequence[Effect]], Awaitable[None]]
 
 async def effects_of(ledger: Ledger, orders: Sequence[SettledOrder]) -> list[Effect]:
     refused = [(order.sale_uid, order.seats) for order in orders if order.state == "refused"]
+    if not refused:
+        return [Effect(order) for order in orders]
     sold = await ledger.sold_seats(refused)
-    return [_effect(order, [s for s in order.seats if (order.sale_uid, s) in sold]) for order in orders]
+    return [Effect(order, _sold_of(order, sold)) for order in orders]
 
 
-def _effect(order: SettledOrder, sold: list[int]) -> Effect:
-    return Effect(
-        sale=order.sale,
-        order=order.id,
-        outcome=order.state,
-        reason=order.reason,
-        buyer=order.buyer,
-        seats=order.seats,
-        sold=sold if order.state == "refused" else [],
-        amount_minor=order.amount_minor,
-        currency=order.currency,
-        placed_ms=order.placed_ms,
-        hold=order.hold,
-        fence=order.fence,
-        method=order.method,
-    )
+def _sold_of(order: SettledOrder, sold: Iterable[tuple[str, int]]) -> list[int]:
+    return [s for s in order.seats if (order.sale_uid, s) in sold] if order.state == "refused" else []
 
 
 def sink_of(store: Store) -> Sink:
@@ -42,3 +47,34 @@ def sink_of(store: Store) -> Sink:
         await apply_effects(store, effects)
 
     return tell
+
+
+async def apply_effects(store: Store, effects: Sequence[Effect]) -> None:
+    """Tells Redis what the ledger decided; repeats are harmless. Raises Recovering, StoreUnavailable."""
+    by_sale: dict[str, list[Effect]] = {}
+    for effect in effects:
+        by_sale.setdefault(effect.order.sale, []).append(effect)
+    calls = [_apply(store, sale, chunk) for sale, told in by_sale.items() for chunk in _chunks(told)]
+    for result in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+
+
+def _chunks(effects: list[Effect]) -> Iterable[list[Effect]]:
+    return (effects[start : start + AT_A_TIME] for start in range(0, len(effects), AT_A_TIME))
+
+
+async def _apply(store: Store, sale: str, effects: list[Effect]) -> None:
+    try:
+        await store.call("effect", sale, *itertools.chain.from_iterable(map(_arguments, effects)))
+    except NotFound:
+        log.info("%d orders of %s, which is no longer in Redis", len(effects), sale)
+
+
+def _arguments(effect: Effect) -> tuple[Argument, ...]:
+    o, sold = effect
+    seats, mark = ",".join(map(str, o.seats)), fingerprint(str(o.hold), o.method)
+    return (
+        o.id, o.state, o.reason, bytes.fromhex(o.buyer), o.hold, seats, ",".join(map(str, sold)),
+        o.placed_ms, o.method, o.currency, mark,
+    )  # fmt: skip

@@ -6,13 +6,16 @@ with all that the records became. A second consumer of the partition, a repeat a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import functools
+import operator
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from boxoffice.database import connect
 from boxoffice.orderrecords import OrderRecords, SettledOrder
@@ -26,6 +29,10 @@ class Fenced(Exception):
 
 class SeatTaken(Exception):
     """A seat or an order of the batch was written by someone else meanwhile; nothing of it was written."""
+
+
+class Unfit(Exception):
+    """The database cannot hold a row of the batch; nothing of it was written."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,16 +94,29 @@ class Ledger(OrderRecords):
     async def record_batch(
         self, claim: Claim, to: int, applied: int, batch: Sequence[SettledOrder], letters: Sequence[Letter]
     ) -> Claim:
-        """Writes a batch and moves the position to `to`, or nothing. Raises Fenced, SeatTaken."""
+        """Writes a batch and moves the position to `to`, or nothing. Raises Fenced, SeatTaken, Unfit."""
         try:
             async with self.writing() as connection:
                 await _move(connection, claim, to, applied)
-                await _add(connection, orders, [_order_row(order) for order in batch])
-                await _add(connection, tickets, [t for order in batch for t in _ticket_rows(order)])
+                await _add(connection, orders, map(_order_row, batch))
+                # By seat, so that two who want the same seats wait for each other, and not each for the other.
+                seats = (row for order in batch for row in _ticket_rows(order))
+                await _add(connection, tickets, sorted(seats, key=operator.itemgetter("sale_uid", "seat")))
                 await _add(connection, dead_letters, [_letter_row(claim, letter) for letter in letters])
         except IntegrityError as error:
             raise SeatTaken(str(error.orig)) from error
+        except DataError as error:
+            raise Unfit(str(error.orig)) from error
         return msgspec.structs.replace(claim, next=to, applied=applied)
+
+    async def look_again(self, claim: Claim) -> Claim:
+        """Where the position stands after a write whose outcome is unknown. Raises Fenced."""
+        statement = sa.select(positions).where(*_position(claim.topic, claim.log_id, claim.partition))
+        async with self.reading() as connection:
+            row = (await connection.execute(statement)).one()
+        if row.fence != claim.fence:
+            raise Fenced(f"partition {claim.partition} has another consumer")
+        return msgspec.structs.replace(claim, next=row.next_offset, applied=row.applied)
 
     async def move_applied(self, claim: Claim, applied: int) -> Claim:
         """Raises Fenced."""
@@ -134,7 +154,7 @@ class Ledger(OrderRecords):
                 if not moved.rowcount:
                     return None
                 if changed.state == "paid" and seen.state != "paid":
-                    await _add(connection, tickets, list(_ticket_rows(changed)))
+                    await _add(connection, tickets, _ticket_rows(changed))
                 if changed.state == "refunded" and seen.state != "refunded":
                     await connection.execute(sa.update(tickets).where(tickets.c.order_id == seen.id).values(seat=None))
         except IntegrityError as error:
@@ -162,9 +182,19 @@ async def _move(connection: AsyncConnection, claim: Claim, to: int, applied: int
         raise Fenced(f"partition {claim.partition} has another consumer")
 
 
-async def _add(connection: AsyncConnection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        await connection.execute(sa.insert(table), rows)
+async def _add(connection: AsyncConnection, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    """As one multi-row statement, by the driver itself: SQLAlchemy's own handling costs as much again."""
+    insert = _insert(table, connection.dialect)
+    names = operator.itemgetter(*insert.positiontup or ())
+    if values := [names(row) for row in rows]:
+        await connection.exec_driver_sql(insert.string, values)
+
+
+@functools.lru_cache(maxsize=16)
+def _insert(table: sa.Table, dialect: sa.Dialect) -> SQLCompiler:
+    """Of every column but a key that the database counts by itself."""
+    columns = [column.name for column in table.c if column is not table.autoincrement_column]
+    return sa.insert(table).compile(dialect=dialect, column_keys=columns)
 
 
 def _position(topic: str, log_id: str, partition: int) -> tuple[sa.ColumnElement[bool], ...]:
@@ -187,7 +217,7 @@ def _first_position(topic: str, log_id: str, partition: int, start: int) -> dict
 
 
 def _order_row(order: SettledOrder) -> dict[str, Any]:
-    row = {name: getattr(order, name) for name in order.__struct_fields__}
+    row = msgspec.structs.asdict(order)
     row["seats_count"] = len(order.seats)
     row["seats"] = msgspec.json.encode(order.seats).decode()
     row["names"] = msgspec.json.encode(order.names).decode()

@@ -13,7 +13,7 @@ from prometheus_client import Counter, Histogram
 from boxoffice import failpoint
 from boxoffice.batch import Batches
 from boxoffice.effects import Sink, effects_of
-from boxoffice.errors import Recovering, StoreUnavailable, Unavailable
+from boxoffice.errors import LedgerBusy, LedgerUnavailable, Recovering, StoreUnavailable, Unavailable
 from boxoffice.eventlog import Consumer, EventLog, Record
 from boxoffice.ledger import Claim, Fenced, Ledger
 from boxoffice.orderrecords import SettledOrder
@@ -32,7 +32,11 @@ FAULTS = Counter("boxoffice_settle_faults", "Pauses of a partition, by what was 
 BATCH_SECONDS = Histogram(
     "boxoffice_settle_batch_seconds", "From fetched to told", buckets=(0.01, 0.05, 0.1, 0.5, 1, 5)
 )
-BUSY_SECONDS = Counter("boxoffice_settle_busy_seconds", "Spent on batches; the rate is the busy fraction")
+BUSY_SECONDS = Counter(
+    "boxoffice_settle_busy_seconds",
+    "With orders in hand; the rate, averaged over the partitions, is the busy fraction",
+    ["partition"],
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +60,9 @@ class Partition:
         self._consumer = consumer
         self._log_id = log_id
         self._records: list[Record] = []
+        self._in_doubt = False
+        self._busy = False
+        self._counted = asyncio.get_running_loop().time()
         self._applied = 0
         self._tell_at = 0.0
         self._leaving = asyncio.Event()
@@ -106,6 +113,8 @@ class Partition:
 
     async def _step(self) -> None:
         assert self.claim is not None
+        if self._in_doubt:
+            await self._look_again(self.claim)
         await self._catch_up(self.claim)
         if not self._records:
             self._records = await self._fetch()
@@ -116,12 +125,35 @@ class Partition:
             await self._settle(self.claim)
         await self._consumer.commit(self.number, self.claim.next)
 
+    async def _look_again(self, claim: Claim) -> None:
+        """The connection broke; the batch may have been committed before it did."""
+        self.claim = await self._desk.ledger.look_again(claim)
+        self._drop_settled(self.claim)
+        self._in_doubt = False
+
+    def _drop_settled(self, claim: Claim) -> None:
+        self._records = [record for record in self._records if record.offset >= claim.next]
+
+    def _set_busy(self, busy: bool) -> None:
+        self.count_busy()
+        self._busy = busy
+
+    def count_busy(self) -> None:
+        """Now and then, so that a long batch counts while it lasts, and one that cannot be written."""
+        now = asyncio.get_running_loop().time()
+        if self._busy:
+            BUSY_SECONDS.labels(str(self.number)).inc(now - self._counted)
+        self._counted = now
+
     async def _fetch(self) -> list[Record]:
         self._waiting = True
+        self._set_busy(False)
         try:
-            return await self._consumer.fetch(self.number, self._desk.settings.settle_batch, WAIT_SECONDS)
+            records = await self._consumer.fetch(self.number, self._desk.settings.settle_batch, WAIT_SECONDS)
         finally:
             self._waiting = False
+        self._set_busy(bool(records))
+        return records
 
     async def _rest(self) -> None:
         """With nothing to settle, `applied` moves by itself."""
@@ -129,14 +161,16 @@ class Partition:
             self.claim = await self._desk.ledger.move_applied(self.claim, self._applied)
 
     async def _settle(self, was: Claim) -> None:
-        begun = asyncio.get_running_loop().time()
-        self.claim, settled = await self._desk.batches.settle(was, self._records, self._applied)
-        self._records = []
+        try:
+            self.claim, settled = await self._desk.batches.settle(was, self._records, self._applied)
+        except LedgerUnavailable as fault:
+            self._in_doubt = not isinstance(fault, LedgerBusy)
+            raise
+        self._drop_settled(self.claim)
         for order in settled:
             ORDERS.labels(order.state).inc()
         if await self._tell(settled) and self._applied == was.next:
             self._applied = self.claim.next
-        BUSY_SECONDS.inc(asyncio.get_running_loop().time() - begun)
 
     async def _tell(self, settled: Sequence[SettledOrder]) -> bool:
         """Settling goes on while Redis is away; what it missed is told again later."""

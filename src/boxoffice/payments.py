@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from redis.exceptions import RedisError
@@ -59,24 +58,6 @@ class Order(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     hold: str | None = None
     """The hold that can be paid again, with another card, after a decline."""
     hold_expires_at: str | None = None
-
-
-class Effect(msgspec.Struct, frozen=True, kw_only=True):
-    """What the ledger decided about an order, to be told to Redis. `seats` and `sold` are indices."""
-
-    sale: str
-    order: str
-    outcome: Literal["paid", "declined", "refused", "unresolved", "refunded"]
-    reason: str
-    buyer: str
-    seats: list[int]
-    sold: list[int]
-    amount_minor: int
-    currency: str
-    placed_ms: int
-    hold: int
-    fence: int
-    method: str
 
 
 def order_id(sale_uid: bytes, place: bytes, key: str) -> str:
@@ -218,25 +199,6 @@ def _order(view: View, order: str, fields: dict[str, bytes]) -> Order:
         fields["hold"].decode() if again else None,
         rfc3339(until_ms) if again else None,
     )
-
-
-async def apply_effects(store: Store, effects: Sequence[Effect]) -> None:
-    """Tells Redis what the ledger decided; repeats are harmless. Raises Recovering, StoreUnavailable."""
-    results = await asyncio.gather(*(_apply(store, effect) for effect in effects), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-
-
-async def _apply(store: Store, e: Effect) -> None:
-    seats, sold = ",".join(map(str, e.seats)), ",".join(map(str, e.sold))
-    try:
-        await store.call(
-            "effect", e.sale, e.order, e.outcome, e.reason, bytes.fromhex(e.buyer), e.hold, seats, sold,
-            e.placed_ms, e.method, e.currency, fingerprint(str(e.hold), e.method),
-        )  # fmt: skip
-    except NotFound:
-        log.info("order %s: its sale %s is no longer in Redis", e.order, e.sale)
 
 
 class Relay:

@@ -136,6 +136,8 @@ async def consume(desk: Desk, stop: asyncio.Event) -> None:
     try:
         while not await _either(stop, crew.fenced, seconds=LAG_SECONDS):
             consumer.check()
+            for partition in crew.partitions.values():
+                partition.count_busy()
             await _show_lag(desk, crew)
     finally:
         await consumer.close()

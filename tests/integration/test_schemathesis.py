@@ -25,9 +25,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from boxoffice.effects import Effect, apply_effects
 from boxoffice.embedded import EmbeddedStore
 from boxoffice.openapi import DOCUMENT
-from boxoffice.payments import Effect, apply_effects
+from boxoffice.orderrecords import SettledOrder
 from tests.integration.buyer import Buyer
 from tests.integration.house import SALE, resource
 from tests.integration.pod import Pod, pod_in_thread, settings_of
@@ -78,22 +79,27 @@ class World:
     async def decline(self, order: str) -> None:
         fields = ("place", "hold", "seats", "placed_ms")
         place, hold, seats, placed_ms = await self.pod.store.execute("HMGET", self.key(order), *fields)
-        effect = Effect(
+        settled = SettledOrder(
+            id=order,
+            sale_uid="",
             sale=SALE,
-            order=order,
-            outcome="declined",
-            reason="card_declined",
             buyer=place.hex(),
-            seats=[int(seat) for seat in seats.split(b",")],
-            sold=[],
-            amount_minor=1000,
-            currency="KRW",
-            placed_ms=int(placed_ms),
             hold=int(hold),
             fence=int(hold),
+            seats=[int(seat) for seat in seats.split(b",")],
+            names=[],
+            amount_minor=1000,
+            currency="KRW",
             method="pm_card_declined",
+            state="declined",
+            reason="card_declined",
+            placed_ms=int(placed_ms),
+            settled_ms=int(placed_ms),
+            log_id="",
+            log_partition=0,
+            log_offset=0,
         )
-        await apply_effects(self.pod.store, [effect])
+        await apply_effects(self.pod.store, [Effect(settled)])
 
     def key(self, order: str) -> str:
         return self.pod.store.key(SALE, f"order:{order}")

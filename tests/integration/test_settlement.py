@@ -18,6 +18,8 @@ import pytest
 from boxoffice import deadletters, refunds
 from boxoffice.arrears import Arrears
 from boxoffice.batch import Batches
+from boxoffice.database import connect
+from boxoffice.effects import Effect
 from boxoffice.errors import Conflict, GatewayUnavailable, LedgerUnavailable, NotFound, Recovering
 from boxoffice.eventlog import EventLog, open_log
 from boxoffice.events import OrderPlaced, encode
@@ -25,7 +27,6 @@ from boxoffice.gateway import Charge, ChargeRecord, Outcome, PaymentGateway, ope
 from boxoffice.ledger import Claim, Ledger
 from boxoffice.orderrecords import SettledOrder
 from boxoffice.partition import Desk
-from boxoffice.payments import Effect
 from boxoffice.salerecords import SaleRecord
 from boxoffice.settings import Settings
 from boxoffice.settlement import consume
@@ -78,7 +79,7 @@ class Listener:
         self.bell.set()
 
     def outcomes(self) -> dict[str, str]:
-        return {effect.order: effect.outcome for effect in self.told}
+        return {effect.order.id: effect.order.state for effect in self.told}
 
 
 @dataclass
@@ -229,7 +230,7 @@ async def test_a_backlog_is_settled_each_order_once(scene: Scene) -> None:
         row = orders[e.order]
         assert (row.state, row.charge_minor, row.seats, row.names) == ("paid", e.amount_minor, e.seats, e.names)
     assert Counter(scene.gateway.captured) == Counter(list(orders))
-    assert Counter(effect.order for effect in scene.listener.told) == Counter(list(orders))
+    assert Counter(effect.order.id for effect in scene.listener.told) == Counter(list(orders))
 
 
 async def test_records_repeated_and_reordered_are_one_order(scene: Scene) -> None:
@@ -247,8 +248,9 @@ async def test_declined_orders_are_told_why_and_sell_nothing(scene: Scene) -> No
     await publish(scene.log, event(scene.sale, [1], method="pm_card_declined"), event(scene.sale, [2], method="gold"))
     await scene.settle_all()
     await scene.assert_sound()
-    assert {effect.reason for effect in scene.listener.told} == {"the card was declined", "unknown payment method"}
-    assert {effect.outcome for effect in scene.listener.told} == {"declined"}
+    told = [effect.order for effect in scene.listener.told]
+    assert {order.reason for order in told} == {"the card was declined", "unknown payment method"}
+    assert {order.state for order in told} == {"declined"}
 
 
 async def test_a_sold_seat_is_refused_uncharged(scene: Scene) -> None:
@@ -260,8 +262,8 @@ async def test_a_sold_seat_is_refused_uncharged(scene: Scene) -> None:
     await scene.settle_all()
     await scene.assert_sound()
     assert late.order not in scene.gateway.captured
-    [effect] = [e for e in scene.listener.told if e.order == late.order]
-    assert (effect.outcome, effect.seats, effect.sold) == ("refused", [2, 3], [2])
+    [effect] = [e for e in scene.listener.told if e.order.id == late.order]
+    assert (effect.order.state, effect.order.seats, effect.sold) == ("refused", [2, 3], [2])
 
 
 async def test_of_two_in_one_batch_the_first_gets_the_seat(scene: Scene) -> None:
@@ -353,8 +355,7 @@ async def test_a_gateway_out_of_reach_pauses_in_order_and_kills_no_letter(scene:
     await scene.assert_sound()
     assert await scene.states() == {"paid": 100}
     for partition in range(scene.log.partitions):
-        told = [e for e in scene.listener.told if (await scene.orders())[e.order].log_partition == partition]
-        offsets = [(await scene.orders())[e.order].log_offset for e in told]
+        offsets = [e.order.log_offset for e in scene.listener.told if e.order.log_partition == partition]
         assert offsets == sorted(offsets)
 
 
@@ -502,7 +503,7 @@ class Forgetful(Ledger):
 
 
 async def test_a_ledger_that_fails_before_and_after_commits_has_each_order_once(scene: Scene) -> None:
-    ledger = Forgetful(scene.settings.ledger_url)
+    ledger = Forgetful(connect(scene.settings.ledger_url))
     await publish(scene.log, *(event(scene.sale, [i]) for i in range(300)))
     await scene.settle_all(ledger=ledger)
     await ledger.close()
@@ -613,7 +614,7 @@ async def test_a_refund_that_dies_is_finished_by_settlement(scene: Scene, step: 
                 raise Dying
             return changed
 
-    mortal = Mortal(scene.settings.ledger_url)
+    mortal = Mortal(connect(scene.settings.ledger_url))
     with pytest.raises(Dying):
         await refunds.refund_order(
             mortal, Arrears(mortal, scene.gateway, scene.listener), paid.order, "ana", "the show is off"
@@ -635,7 +636,7 @@ async def test_a_whole_sale_is_refunded(scene: Scene) -> None:
     assert await refunds.refund_sale(scene.ledger, scene.arrears(), scene.sale.name, "ana", "again") == 0
     assert await scene.states() == {"refunded": 130, "declined": 1}
     assert await scene.money() == set()
-    assert Counter(e.outcome for e in scene.listener.told)["refunded"] == 130
+    assert Counter(e.order.state for e in scene.listener.told)["refunded"] == 130
 
 
 # -- processes ---------------------------------------------------------------------------------------------------
