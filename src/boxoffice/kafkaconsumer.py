@@ -115,15 +115,20 @@ class KafkaConsumer:
 
     async def assigned(self, log_id: str, partitions: Sequence[int]) -> None:
         """An exception out of here would be swallowed by aiokafka: `check` raises it."""
-        if self._consumer is None or self._leaving is not None or not await self._is_still(log_id):
-            return
-        REBALANCES.inc()
-        self._consumer.pause(*self._consumer.assignment())
-        self._owned = set(partitions)
         try:
-            self._on_assigned(log_id, sorted(partitions))
+            await self._take(log_id, partitions)
         except Exception as error:
             self._failure = error
+
+    async def _take(self, log_id: str, partitions: Sequence[int]) -> None:
+        if self._consumer is None or self._leaving is not None:
+            return
+        self._consumer.pause(*self._consumer.assignment())
+        if not await self._is_still(log_id):
+            return
+        REBALANCES.inc()
+        self._owned = set(partitions)
+        self._on_assigned(log_id, sorted(partitions))
 
     async def revoked(self) -> None:
         async with self._revoking:
