@@ -159,7 +159,9 @@ async def _refund(order: str, sale: str, who: str, why: str) -> str:
     async with open_office() as office, AsyncExitStack() as stack:
         gateway = await open_gateway(office.settings)
         stack.push_async_callback(gateway.close)
-        arrears = Arrears(office.ledger, gateway, sink_of(office.store))
+        log = await open_log(office.settings, office.store)
+        stack.push_async_callback(log.close)
+        arrears = Arrears(office.ledger, gateway, sink_of(office.store, log))
         if sale:
             count = await refunds.refund_sale(office.ledger, arrears, sale, who, why)
             return f"{count} orders of {sale} refunded"

@@ -1,4 +1,4 @@
-"""What the ledger decided, on its way to Redis: always made from the ledger's rows as they stand."""
+"""What the ledger decided, on its way to Redis and to third parties: made from the ledger's rows as they stand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from boxoffice import events
 from boxoffice.errors import NotFound
+from boxoffice.eventlog import EventLog
 from boxoffice.ledger import Ledger
 from boxoffice.orderrecords import SettledOrder
 from boxoffice.payments import fingerprint
@@ -27,7 +29,8 @@ class Effect(NamedTuple):
 
 
 Sink = Callable[[Sequence[Effect]], Awaitable[None]]
-"""Takes effects, all or none known to be taken; repeats are harmless. Raises Recovering, StoreUnavailable."""
+"""Takes effects, all or none known to be taken; repeats are harmless. Raises Recovering, StoreUnavailable,
+LogUnavailable."""
 
 
 async def effects_of(ledger: Ledger, orders: Sequence[SettledOrder]) -> list[Effect]:
@@ -42,11 +45,32 @@ def _sold_of(order: SettledOrder, sold: Iterable[tuple[str, int]]) -> list[int]:
     return [s for s in order.seats if (order.sale_uid, s) in sold] if order.state == "refused" else []
 
 
-def sink_of(store: Store) -> Sink:
+def sink_of(store: Store, event_log: EventLog) -> Sink:
+    """Redis first, then third parties: who reads that an order is paid finds it so."""
+
     async def tell(effects: Sequence[Effect]) -> None:
         await apply_effects(store, effects)
+        await event_log.announce([events.notice(event) for event in map(_event, effects) if event])
 
     return tell
+
+
+def _event(effect: Effect) -> events.OrderEvent | None:
+    """None while it is open what becomes of the order."""
+    o = effect.order
+    if o.state == "unresolved":
+        return None
+    return events.OrderEvent(
+        order=o.id,
+        sale=o.sale,
+        sale_uid=o.sale_uid,
+        state=o.state,
+        reason=o.reason,
+        seats=o.names,
+        amount_minor=o.amount_minor,
+        currency=o.currency,
+        at_ms=o.refunded_ms or o.settled_ms,
+    )
 
 
 async def apply_effects(store: Store, effects: Sequence[Effect]) -> None:

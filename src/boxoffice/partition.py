@@ -13,7 +13,7 @@ from prometheus_client import Counter, Histogram
 from boxoffice import failpoint
 from boxoffice.batch import Batches
 from boxoffice.effects import Sink, effects_of
-from boxoffice.errors import LedgerBusy, LedgerUnavailable, Recovering, StoreUnavailable, Unavailable
+from boxoffice.errors import LedgerBusy, LedgerUnavailable, LogUnavailable, Recovering, StoreUnavailable, Unavailable
 from boxoffice.eventlog import Consumer, EventLog, Record
 from boxoffice.ledger import Claim, Fenced, Ledger
 from boxoffice.orderrecords import SettledOrder
@@ -176,9 +176,9 @@ class Partition:
         """Settling goes on while Redis is away; what it missed is told again later."""
         try:
             await self._desk.sink(await effects_of(self._desk.ledger, settled))
-        except (Recovering, StoreUnavailable) as fault:
+        except (Recovering, StoreUnavailable, LogUnavailable) as fault:
             self._tell_at = asyncio.get_running_loop().time() + TELL_AGAIN_SECONDS
-            logger.warning("partition %d: effects wait for Redis: %s", self.number, fault.detail)
+            logger.warning("partition %d: effects wait: %s", self.number, fault.detail)
             return False
         failpoint.reached("settle.applied")
         return True

@@ -7,7 +7,7 @@ import asyncio
 import sqlalchemy as sa
 
 from boxoffice.arrears import AT_A_TIME, Arrears
-from boxoffice.errors import Conflict, NotFound, Recovering, StoreUnavailable
+from boxoffice.errors import Conflict, LogUnavailable, NotFound, Recovering, StoreUnavailable
 from boxoffice.ledger import Ledger
 from boxoffice.orderrecords import SettledOrder
 from boxoffice.salerecords import action, now_ms
@@ -51,10 +51,10 @@ async def _ask(ledger: Ledger, what: str, subject: str, who: str, why: str, whic
 
 
 async def _work(arrears: Arrears, order: SettledOrder) -> None:
-    """The money comes first; when Redis is away, settlement frees the seats later."""
+    """The money comes first; when Redis or the log is away, settlement tells them later."""
     try:
         await arrears.work(order)
-    except (Recovering, StoreUnavailable):
+    except (Recovering, StoreUnavailable, LogUnavailable):
         return
 
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Iterable
 
 import msgspec
 
+from boxoffice.errors import Unavailable
 from boxoffice.eventlog import EventLog
 from boxoffice.ledger import Ledger
 from boxoffice.sale import Spec, to_ms
 from boxoffice.salerecords import SaleRecord, now_ms
 
 AFTER_SECONDS = 7 * 24 * 3600
+EVERY_SECONDS = 300.0
+
+logger = logging.getLogger(__name__)
+
+
+async def keep_forever(log: EventLog, ledger: Ledger) -> None:
+    """Says it again every few minutes, for there may be a new sale."""
+    while True:
+        try:
+            await keep_records(log, ledger)
+        except Unavailable as fault:
+            logger.warning("the log was not told how long to keep its records: %s", fault.detail)
+        await asyncio.sleep(EVERY_SECONDS)
 
 
 async def keep_records(log: EventLog, ledger: Ledger) -> None:

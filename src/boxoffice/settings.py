@@ -130,7 +130,7 @@ class Settings:
     settle_port: int = 8085
     """Where a settle process answers /livez and /metrics. 0: any free port."""
 
-    gateway_concurrency: int = 100
+    gateway_concurrency: int = 500
     """Charges under way at the same time, a process."""
 
     @classmethod

@@ -21,12 +21,13 @@ from boxoffice.checkpoints import Checkpoints
 from boxoffice.effects import sink_of
 from boxoffice.errors import Unavailable
 from boxoffice.eventlog import Consumer, open_log
-from boxoffice.gateway import open_gateway
+from boxoffice.gateway import PaymentGateway, open_gateway
 from boxoffice.ledger import Fenced, open_ledger
 from boxoffice.partition import Desk, Partition
 from boxoffice.probe import serve_probes
 from boxoffice.recovery import Recovery
 from boxoffice.renewals import Renewals
+from boxoffice.retention import keep_forever
 from boxoffice.settings import Settings
 from boxoffice.store import Store
 from boxoffice.tasks import end
@@ -84,14 +85,18 @@ async def run_settlement(settings: Settings) -> None:
     await run(settings, stop)
 
 
-async def run(settings: Settings, stop: asyncio.Event) -> None:
+async def run(
+    settings: Settings,
+    stop: asyncio.Event,
+    open_gateway: Callable[[Settings], Awaitable[PaymentGateway]] = open_gateway,
+) -> None:
     """Settles until `stop`. Engines that are out of reach are waited for, at the start too."""
     async with AsyncExitStack() as stack:
         store = await _open(stack, stop, lambda: Store.open(settings))
         log = await _open(stack, stop, lambda: open_log(settings, store))
         ledger = await _open(stack, stop, lambda: open_ledger(settings))
         gateway = await _open(stack, stop, lambda: open_gateway(settings))
-        sink = sink_of(store)
+        sink = sink_of(store, log)
         desk = Desk(settings, log, ledger, Batches(ledger, gateway, settings.gateway_concurrency), sink)
         await stack.enter_async_context(serve_probes(settings.host, settings.settle_port))
         loops = (
@@ -99,6 +104,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             Checkpoints(store, ledger).run(),
             Recovery(settings, store, ledger, log).run(),
             Renewals(store, ledger, log).run(),
+            keep_forever(log, ledger),
         )
         async with _beside(loops):
             while not stop.is_set():

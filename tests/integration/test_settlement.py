@@ -27,10 +27,12 @@ from boxoffice.gateway import Charge, ChargeRecord, Outcome, PaymentGateway, ope
 from boxoffice.ledger import Claim, Ledger
 from boxoffice.orderrecords import SettledOrder
 from boxoffice.partition import Desk
+from boxoffice.sale import parse_sale
 from boxoffice.salerecords import SaleRecord
 from boxoffice.settings import Settings
 from boxoffice.settlement import consume
 from boxoffice.store import Store
+from tests.integration.house import resource
 from tests.integration.processes import settle_process
 
 SEATS = 5000
@@ -58,7 +60,8 @@ async def gateway(settings: Settings) -> AsyncIterator[PaymentGateway]:
 @pytest.fixture
 async def sale(ledger: Ledger) -> SaleRecord:
     """In the ledger only: what becomes of effects in Redis is told in test_faults.py."""
-    sale = await ledger.ensure_sale("tide-seoul", "1" * 64, "{}", SEATS)
+    spec = msgspec.json.encode(parse_sale(msgspec.json.encode(resource())).spec).decode()
+    sale = await ledger.ensure_sale("tide-seoul", "1" * 64, spec, SEATS)
     await ledger.mark_dropped(sale.name)
     return sale
 
