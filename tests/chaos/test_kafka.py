@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
 
 from boxoffice.eventlog import Record
+from boxoffice.events import OrderEvent
 from boxoffice.kafkaclient import connection
 from boxoffice.kafkalog import KafkaLog
 from boxoffice.kafkatopics import prepare_topics
@@ -20,6 +22,7 @@ from boxoffice.settings import Settings
 from boxoffice.tasks import end
 from tests.chaos.conftest import Chaos
 from tests.chaos.night import Night, open_night
+from tests.integration.test_eventlog_contract import everything
 
 
 async def test_kafka_is_gone(tmp_path: Path, chaos: Chaos) -> None:
@@ -33,8 +36,20 @@ async def test_kafka_is_gone(tmp_path: Path, chaos: Chaos) -> None:
             await crowd.heals()
             await crowd.paid(20)
         findings = await night.close()
+        paid = await night.house.ledger("SELECT id FROM orders WHERE state = 'paid'")
+        told = await announced(night.stack.settings())
     chaos.row(f"Kafka is gone for {seconds} s", 1, findings)
     findings.assert_clean()
+    assert {(order, "paid") for (order,) in paid} == told
+
+
+async def announced(settings: Settings) -> set[tuple[str, str]]:
+    """What third parties were told of: order and state."""
+    log = KafkaLog(settings)
+    log.topic = f"{settings.instance}.order-events"
+    events = [msgspec.json.decode(record.value, type=OrderEvent) for record in await everything(log)]
+    await log.close()
+    return {(event.order, event.state) for event in events}
 
 
 async def test_kafka_stands_still(tmp_path: Path, chaos: Chaos) -> None:
