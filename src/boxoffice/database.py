@@ -16,6 +16,7 @@ from typing import Any
 import aiomysql  # type: ignore[import-untyped]
 import sqlalchemy as sa
 from pymysql.constants import CLIENT, CR, ER  # type: ignore[import-untyped]
+from pymysql.converters import escape_bytes  # type: ignore[import-untyped]
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -56,12 +57,13 @@ def connect(url: str, ca_file: str = "", pool: int = 8, busy_seconds: int = BUSY
 def _connect_mysql(address: sa.URL, shared: dict[str, Any], busy_seconds: int, ca_file: str) -> AsyncEngine:
     session = f"wait_timeout={IDLE_SECONDS}, innodb_lock_wait_timeout={busy_seconds}, lock_wait_timeout={busy_seconds}"
     arguments: dict[str, Any] = {
+        "async_creator_fn": _open,
         "connect_timeout": CONNECT_SECONDS,
         # Without a strict mode the server cuts what does not fit, and says so in a warning.
         "init_command": f"SET SESSION sql_mode='TRADITIONAL', {session}",
     }
     if ca_file:
-        arguments |= {"ssl": _tls(ca_file), "async_creator_fn": _connect_by_tls}
+        arguments["ssl"] = _tls(ca_file)
     engine = create_async_engine(
         address, isolation_level="READ COMMITTED", pool_pre_ping=True, connect_args=arguments, **shared
     )
@@ -76,17 +78,21 @@ def _tls(ca_file: str) -> ssl.SSLContext:
         raise BadInput(f"BOXOFFICE_LEDGER_CA_FILE: {ca_file} cannot be used: {error}") from None
 
 
-class _ByTls(aiomysql.Connection):  # type: ignore[misc]
-    """Signs in by TLS or not at all; the driver's own goes on in the clear where the server offers none."""
+class _Connection(aiomysql.Connection):  # type: ignore[misc]
+    """The driver's own, but where TLS is asked for it signs in by TLS or not at all."""
 
     async def _get_server_information(self) -> None:
         await super()._get_server_information()
-        if not self.server_capabilities & CLIENT.SSL:
+        if self._ssl_context and not self.server_capabilities & CLIENT.SSL:
             raise aiomysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "the server offers no TLS")
 
+    def escape(self, value: Any) -> str:
+        # aiomysql 0.3.2 escapes bytes with a function that PyMySQL 1.2 no longer has.
+        return str(escape_bytes(value) if isinstance(value, bytes) else super().escape(value))
 
-async def _connect_by_tls(**arguments: Any) -> _ByTls:
-    connection = _ByTls(**arguments)
+
+async def _open(**arguments: Any) -> _Connection:
+    connection = _Connection(**arguments)
     await connection._connect()
     return connection
 
