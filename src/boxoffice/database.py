@@ -44,6 +44,9 @@ _BUSY = {ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK, ER.CHECKREAD}
 _ELSEWHERE = {ER.OPTION_PREVENTS_STATEMENT, ER.SERVER_SHUTDOWN, 1836}  # 1836: read-only mode
 """What a server says that is no longer the one to write to: connect anew, wherever the address leads now."""
 
+_NOT_YET = {ER.NO_SUCH_TABLE, ER.BAD_DB_ERROR}
+"""`migrate` has not been here; on SQLite that is an OperationalError anyway."""
+
 
 def connect(url: str, ca_file: str = "", pool: int = 8, busy_seconds: int = BUSY_SECONDS) -> AsyncEngine:
     """Opens no connection yet. With `ca_file` none that is not TLS (`system`: the system's authorities vouch)."""
@@ -87,6 +90,11 @@ class _Connection(aiomysql.Connection):  # type: ignore[misc]
             raise aiomysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "the server offers no TLS")
 
     def escape(self, value: Any) -> str:
+        """Thirty times an order, so the frequent kinds come first."""
+        if type(value) is str:
+            return f"'{self.escape_string(value)}'"
+        if type(value) is int:
+            return str(value)
         # aiomysql 0.3.2 escapes bytes with a function that PyMySQL 1.2 no longer has.
         return str(escape_bytes(value) if isinstance(value, bytes) else super().escape(value))
 
@@ -133,9 +141,11 @@ def as_unavailable() -> Iterator[None]:
     """What a caller can do nothing about becomes LedgerUnavailable; a broken rule or statement does not."""
     try:
         yield
-    except (IntegrityError, DataError, ProgrammingError):
+    except (IntegrityError, DataError):
         raise
     except (DBAPIError, PoolTimeout, OSError) as error:
+        if isinstance(error, ProgrammingError) and _code(error.orig or error) not in _NOT_YET:
+            raise
         fault = LedgerBusy if _is_busy(error) else LedgerUnavailable
         raise fault(f"the database is out of reach: {_first_line(error)}") from error
 
