@@ -292,7 +292,7 @@ def malformed(sale: SaleRecord) -> list[bytes]:
     wrong: list[dict[str, Any]] = [
         {"sale_uid": "f" * 32},
         {"sale": "another"},
-        {"seats": [SEATS]},
+        {"seats": [sale.seats_total]},
         {"seats": []},
         {"seats": [1, 1], "names": ["a", "b"]},
         {"names": []},
