@@ -132,17 +132,20 @@ def settle() -> None:
 @app.command(
     epilog=examples(
         "boxoffice migrate",
+        "boxoffice migrate --online    # the tables change while a sale is open",
         "BOXOFFICE_LEDGER_URL=sqlite+aiosqlite:////var/lib/boxoffice/ledger.db boxoffice migrate",
     )
 )
-def migrate() -> None:
+def migrate(
+    online: Annotated[bool, typer.Option("--online", help="Even while a sale is open.")] = False,
+) -> None:
     """Brings the ledger's tables up to date and makes the event log. Safe to repeat."""
-    run(_migrate(Settings.from_env()))
+    run(_migrate(Settings.from_env(), online))
     typer.echo("the ledger and the log are ready")
 
 
-async def _migrate(settings: Settings) -> None:
-    await migrations.migrate(settings)
+async def _migrate(settings: Settings, online: bool) -> None:
+    await migrations.migrate(settings, online=online)
     async with AsyncExitStack() as stack:
         store = await Store.open(settings)
         stack.push_async_callback(store.close)

@@ -6,12 +6,13 @@ Identities are 32 hex digits, times Unix milliseconds, amounts minor units of th
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 from sqlmodel import Field, SQLModel
 
 Count = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """A rising primary key: SQLite counts only an INTEGER by itself."""
 
-Payload = sa.LargeBinary(length=4 * 1024 * 1024)
+Payload = sa.LargeBinary(length=4 * 1024 * 1024).with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 
 
 class Sale(SQLModel, table=True):
@@ -38,6 +39,7 @@ class Order(SQLModel, table=True):
     __table_args__ = (
         sa.Index("orders_by_position", "log_id", "log_partition", "log_offset"),
         sa.Index("orders_by_sale", "sale_uid", "state"),
+        sa.Index("orders_in_order", "sale_uid", "id"),
     )
 
     id: str = Field(sa_type=sa.CHAR(32), primary_key=True)
@@ -76,7 +78,10 @@ class Ticket(SQLModel, table=True):
     """One a seat that was sold. A refunded one loses `seat`, so that the unique key lets it be sold again."""
 
     __tablename__ = "tickets"
-    __table_args__ = (sa.UniqueConstraint("sale_uid", "seat", name="one_seat_one_ticket"),)
+    __table_args__ = (
+        sa.UniqueConstraint("sale_uid", "seat", name="one_seat_one_ticket"),
+        sa.Index("tickets_in_order", "sale_uid", "order_id", "item"),
+    )
 
     order_id: str = Field(sa_type=sa.CHAR(32), primary_key=True, foreign_key="orders.id")
     item: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,13 +12,29 @@ import sqlalchemy as sa
 
 from boxoffice.errors import Conflict, LedgerUnavailable
 from boxoffice.ledger import Claim, Fenced, Ledger, Letter, SeatTaken, open_ledger
+from boxoffice.local.mysql import SqlServer
 from boxoffice.migrations import migrate
 from boxoffice.orderrecords import SettledOrder
 from boxoffice.salerecords import LineCheckpoint, SaleRecord
 from boxoffice.settings import Settings
 from boxoffice.tables import dead_letters, orders, positions, tickets
+from tests.servers_mysql import own_database
 
 DIGEST, OTHER_DIGEST = "1" * 64, "2" * 64
+
+
+@pytest.fixture(params=["sqlite", "mysql", "mariadb"])
+def server(request: pytest.FixtureRequest) -> SqlServer | None:
+    return None if request.param == "sqlite" else request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+async def settings(server: SqlServer | None, settings: Settings) -> AsyncIterator[Settings]:
+    if server is None:
+        yield settings
+    else:
+        async with own_database(server, settings) as changed:
+            yield changed
 
 
 @pytest.fixture
@@ -287,8 +303,7 @@ async def test_the_trail_is_newest_first(ledger: Ledger) -> None:
 # -- faults and migrations ---------------------------------------------------------------------------------------
 
 
-async def test_a_database_out_of_reach_is_unavailable(settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "ledger.db").write_bytes(b"no database " * 1000)
+async def test_a_database_without_tables_is_unavailable(settings: Settings) -> None:
     ledger = await open_ledger(settings)
     with pytest.raises(LedgerUnavailable):
         await ledger.sales()

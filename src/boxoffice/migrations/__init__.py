@@ -1,35 +1,87 @@
-"""The ledger's schema, one revision a step forward and back. `migrate` brings a database up to the newest."""
+"""The ledger's schema, one revision a step forward and back. `migrate` brings a database up to the newest.
+
+A release only expands it (tables, indexes, columns with a default), so that the release before can still write;
+what nothing uses any more a later release takes away.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from boxoffice.database import connect
+from boxoffice.database import as_unavailable, connect
+from boxoffice.errors import Conflict, LedgerUnavailable
+from boxoffice.sale import Spec, to_ms
+from boxoffice.salerecords import now_ms
 from boxoffice.settings import Settings
+from boxoffice.tables import sales
 
 LOCK_SECONDS = 60
+_Step = Callable[[Config, str], None]
+_LOCK = "CONCAT('boxoffice.migrate.', LEFT(SHA2(DATABASE(), 256), 32))"
 
 
-async def migrate(settings: Settings, revision: str = "head") -> None:
-    """Up to `revision`, or nothing. Many may start at once: one migrates, the others wait and find it done.
+async def migrate(settings: Settings, revision: str = "head", online: bool = True) -> None:
+    """Up to `revision`. Many may start at once: one migrates, the others wait and find it done. Raises Conflict
+    (sale_open) when there is something to do while a sale is open and not `online`; LedgerUnavailable.
 
     SQLite: the whole of it is one transaction that holds the writers' lock from its beginning.
     """
-    engine = connect(settings.ledger_url, busy_seconds=LOCK_SECONDS)
+    await _run(settings, command.upgrade, revision, online)
+
+
+async def downgrade(settings: Settings, revision: str) -> None:
+    """Down to `revision`, with what the older tables can hold."""
+    await _run(settings, command.downgrade, revision, True)
+
+
+async def _run(settings: Settings, step: _Step, revision: str, online: bool) -> None:
+    engine = connect(settings.ledger_url, settings.ledger_ca_file, pool=1, busy_seconds=LOCK_SECONDS)
     try:
-        async with engine.execution_options(writes=True).begin() as connection:
-            await connection.run_sync(_upgrade, revision)
+        with as_unavailable():
+            async with engine.execution_options(writes=True).begin() as connection:
+                await connection.run_sync(_locked, step, revision, online)
     finally:
         await engine.dispose()
 
 
-def _upgrade(connection: sa.Connection, revision: str) -> None:
+def _locked(connection: sa.Connection, step: _Step, revision: str, online: bool) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    with _lock(connection):
+        if not online and (names := _open_sales(connection, config)):
+            raise Conflict(f"{', '.join(names)}: open now; migrate later, or with --online", code="sale_open")
+        step(config, revision)
+
+
+@contextmanager
+def _lock(connection: sa.Connection) -> Iterator[None]:
+    if connection.dialect.name == "sqlite":
+        yield  # the transaction is the lock
+        return
+    if connection.scalar(sa.text(f"SELECT GET_LOCK({_LOCK}, {LOCK_SECONDS})")) != 1:
+        raise LedgerUnavailable(f"another one is migrating for more than {LOCK_SECONDS} s")
+    yield
+    connection.execute(sa.text(f"DO RELEASE_LOCK({_LOCK})"))  # ends with the connection in any case
+
+
+def _open_sales(connection: sa.Connection, config: Config) -> list[str]:
+    """Those that selling is under way in; none when there is nothing to do, or nothing yet."""
+    now_at = MigrationContext.configure(connection).get_current_revision()
+    if now_at in (None, ScriptDirectory.from_config(config).get_current_head()):
+        return []
+    statement = sa.select(sales.c.name, sales.c.spec).where(
+        sales.c.opened_ms.is_not(None), sales.c.dropped_ms.is_(None)
+    )
+    rows = connection.execute(statement.order_by(sales.c.name))
+    return [name for name, spec in rows if to_ms(msgspec.json.decode(spec, type=Spec).closes_time) > now_ms()]

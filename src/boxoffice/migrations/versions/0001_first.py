@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from boxoffice.migrations.steps import create_index, create_table
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -12,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.create_table(
+    create_table(
         "actions",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
@@ -22,7 +24,7 @@ def upgrade() -> None:
         sa.Column("why", sa.String(length=255), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_table(
+    create_table(
         "dead_letters",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("topic", sa.String(length=190), nullable=False),
@@ -41,8 +43,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("topic", "log_id", "log_partition", "log_offset", name="one_record_one_letter"),
     )
-    op.create_index("dead_letters_by_digest", "dead_letters", ["payload_digest"])
-    op.create_table(
+    create_index("dead_letters_by_digest", "dead_letters", ["payload_digest"])
+    create_table(
         "positions",
         sa.Column("topic", sa.String(length=190), nullable=False),
         sa.Column("log_id", sa.String(length=64), nullable=False),
@@ -52,7 +54,7 @@ def upgrade() -> None:
         sa.Column("applied", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("topic", "log_id", "log_partition"),
     )
-    op.create_table(
+    create_table(
         "sales",
         sa.Column("uid", sa.CHAR(length=32), nullable=False),
         sa.Column("name", sa.String(length=253), nullable=False),
@@ -65,7 +67,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("uid"),
         sa.UniqueConstraint("name"),
     )
-    op.create_table(
+    create_table(
         "checkpoints",
         sa.Column("sale_uid", sa.CHAR(length=32), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
@@ -76,7 +78,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["sale_uid"], ["sales.uid"]),
         sa.PrimaryKeyConstraint("sale_uid"),
     )
-    op.create_table(
+    create_table(
         "orders",
         sa.Column("id", sa.CHAR(length=32), nullable=False),
         sa.Column("sale_uid", sa.CHAR(length=32), nullable=False),
@@ -107,10 +109,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["sale_uid"], ["sales.uid"]),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("ix_orders_due_ms", "orders", ["due_ms"])
-    op.create_index("orders_by_position", "orders", ["log_id", "log_partition", "log_offset"])
-    op.create_index("orders_by_sale", "orders", ["sale_uid", "state"])
-    op.create_table(
+    create_index("ix_orders_due_ms", "orders", ["due_ms"])
+    create_index("orders_by_position", "orders", ["log_id", "log_partition", "log_offset"])
+    create_index("orders_by_sale", "orders", ["sale_uid", "state"])
+    create_table(
         "tickets",
         sa.Column("order_id", sa.CHAR(length=32), nullable=False),
         sa.Column("item", sa.Integer(), autoincrement=False, nullable=False),
