@@ -172,7 +172,7 @@ def audit(sale: Annotated[str, typer.Argument(help="The sale's name.")], output:
 
 
 async def _audit(sale: str) -> AuditReport:
-    async with open_office() as office, AsyncExitStack() as stack:
+    async with open_office(reading=True) as office, AsyncExitStack() as stack:
         event_log = await open_log(office.settings, office.store)
         stack.push_async_callback(event_log.close)
         gateway = await open_gateway(office.settings)

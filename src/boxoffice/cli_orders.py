@@ -67,7 +67,7 @@ def list_orders(
 
 
 async def _list_orders(sale: str, states: list[State], limit: int) -> list[SettledOrder]:
-    async with open_office() as office:
+    async with open_office(reading=True) as office:
         record = await office.ledger.sale(sale)
         if record is None:
             raise NotFound(f"the ledger knows no sale named {sale!r}")
@@ -123,7 +123,7 @@ def show(order: OrderId, output: Json = None) -> None:
 
 
 async def _show_order(order_id: str) -> SettledOrder:
-    async with open_office() as office:
+    async with open_office(reading=True) as office:
         order = await office.ledger.order(order_id)
     if order is None:
         raise NotFound(f"the ledger knows no order {order_id}")
@@ -186,7 +186,7 @@ def list_letters(
 
 
 async def _list_letters(state: str, limit: int) -> list[DeadLetter]:
-    async with open_office() as office:
+    async with open_office(reading=True) as office:
         return await deadletters.list_letters(office.ledger, state, limit)
 
 
@@ -205,7 +205,7 @@ def show_letter(letter: LetterId, output: Json = None) -> None:
 
 
 async def _show_letter(letter: int) -> DeadLetter:
-    async with open_office() as office:
+    async with open_office(reading=True) as office:
         return await deadletters.show_letter(office.ledger, letter)
 
 

@@ -56,13 +56,13 @@ class Office:
 
 
 @asynccontextmanager
-async def open_office() -> AsyncIterator[Office]:
-    """Raises StoreUnavailable."""
+async def open_office(reading: bool = False) -> AsyncIterator[Office]:
+    """`reading`: the ledger as the user who may only do that. Raises StoreUnavailable."""
     settings = Settings.from_env()
     async with AsyncExitStack() as stack:
         store = await Store.open(settings)
         stack.push_async_callback(store.close)
-        ledger = await open_ledger(settings)
+        ledger = await open_ledger(settings, reading)
         stack.push_async_callback(ledger.close)
         board = Board(store)
         await board.beat()
