@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,18 @@ import pytest
 import sqlalchemy as sa
 
 from boxoffice.errors import LedgerBusy, LedgerUnavailable
-from boxoffice.ledger import open_ledger
+from boxoffice.ledger import Ledger, open_ledger
 from boxoffice.local.mysql import LocalMariaDb, LocalMySql, SqlServer
 from boxoffice.migrations import migrate
 from boxoffice.settings import Settings
-from boxoffice.tables import positions
-from tests.integration.test_ledger_contract import claim
+from boxoffice.tables import orders, positions
+from tests.integration.test_ledger_contract import claim, order
 from tests.servers_mysql import own_database
 
 DIGEST = "1" * 64
+ROWS = int(os.environ.get("BOXOFFICE_TEST_ROWS", "100000"))
+WRITE_SECONDS = 5.0
+"""A batch takes milliseconds; one that waited for the table would take as long as the index."""
 
 
 @pytest.fixture(params=["mysql", "mariadb"])
@@ -89,3 +93,35 @@ async def test_where_tls_is_asked_for_nothing_goes_in_the_clear(tmp_path: Path, 
         await ledger.sales()
     await ledger.close()
     await server.stop()
+
+
+async def test_a_large_table_gets_an_index_while_settlement_writes(settings: Settings) -> None:
+    await migrate(settings, "0001")
+    ledger = await open_ledger(settings)
+    sale = await ledger.ensure_sale("tide-seoul", DIGEST, "{}", 10)
+    mine = await ledger.record_batch(await claim(ledger), 1, 0, [order(sale, 0, [0])], [])
+    await multiply_orders(ledger, ROWS)
+    migrating, batches = asyncio.create_task(migrate(settings, online=True)), 0
+    while not migrating.done():
+        async with asyncio.timeout(WRITE_SECONDS):
+            mine = await ledger.record_batch(mine, mine.next + 1, 0, [order(sale, mine.next, [mine.next])], [])
+        batches += 1
+    await migrating
+    assert batches > 10
+    async with ledger.reading() as connection:
+        rows = (await connection.execute(sa.text("SELECT COUNT(*) FROM orders"))).scalar_one()
+    assert rows == ROWS + batches
+    await ledger.close()
+
+
+async def multiply_orders(ledger: Ledger, rows: int) -> None:
+    """Copies the one order until there are so many, each with an id of its own."""
+    columns = [column.name for column in orders.c if column.name != "id"]
+    copy = f"INSERT INTO orders (id, {', '.join(columns)}) SELECT LEFT(SHA2(CONCAT(id, :n), 256), 32), "
+    copy += f"{', '.join(columns)} FROM orders LIMIT :most"
+    have = 1
+    while have < rows:
+        async with ledger.writing() as connection:
+            most = min(have, rows - have, 100_000)
+            await connection.execute(sa.text(copy), {"n": have, "most": most})
+        have += most

@@ -81,6 +81,7 @@ class SqlServer:
 
     def _set_up(self, home: Path) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        (self.data_dir / "tmp").mkdir(exist_ok=True)
         (self.data_dir / "init.sql").write_text(INIT)
         copy = self.data_dir / "copying"
         shutil.rmtree(copy, ignore_errors=True)
@@ -95,6 +96,7 @@ class SqlServer:
             "lc-messages-dir": home / "usr/share/mysql",
             "datadir": data_dir / "data",
             "pid-file": data_dir / "pid",
+            "tmpdir": data_dir / "tmp",  # a server that starts clears its own of what others of its kind have in use
             "init-file": data_dir / "init.sql",
             "user": getpass.getuser(),
             "bind-address": "127.0.0.1",
