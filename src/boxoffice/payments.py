@@ -127,7 +127,7 @@ async def _publish(
         headers = events.headers(traceparent)
         position = await event_log.publish(bytes.fromhex(event.order), events.encode(event), headers)
     except LogUnavailable:
-        await _make_safe(store)
+        await _make_safe(store, sale)
         await store.call("unpublished", sale, event.order)
         return "pending"
     failpoint.reached("pay.published")
@@ -139,11 +139,11 @@ async def _publish(
     return "accepted" if reply[0] != b"ok" else reply[1].decode()
 
 
-async def _make_safe(store: Store) -> None:
+async def _make_safe(store: Store, sale: str) -> None:
     """Raises Unavailable when Redis cannot say that the order is on a replica or on disk."""
     try:
         async with asyncio.timeout(2.0):
-            safe = await store.flushed()
+            safe = await store.flushed(sale)
     except (BoxofficeError, RedisError, OSError, TimeoutError):
         safe = False
     if not safe:

@@ -9,14 +9,14 @@ time, which costs several times as much per call and a connection per cancelled 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, cast
 
 import hiredis
-from redis.asyncio.connection import parse_url
 
 from boxoffice.errors import StoreUnavailable
+from boxoffice.storeurl import Access, Address
 
 MAX_PENDING = 20_000
 SWEEP_SECONDS = 0.05
@@ -28,6 +28,8 @@ class Pipe(asyncio.Protocol):
     def __init__(self, deadline_seconds: float) -> None:
         self.closed = asyncio.Event()
         self.run_id = b""
+        self.info: Mapping[bytes, bytes] = {}
+        """What INFO said when the connection was opened."""
         self._deadline = deadline_seconds
         self._reader = hiredis.Reader(replyError=_reply_error)
         self._pending: deque[tuple[asyncio.Future[Any], float]] = deque()
@@ -37,33 +39,34 @@ class Pipe(asyncio.Protocol):
         self._sweeper: asyncio.TimerHandle | None = None
 
     @classmethod
-    async def connect(cls, url: str, deadline_seconds: float) -> Pipe:
+    async def connect(cls, address: Address, access: Access, deadline_seconds: float) -> Pipe:
         """Opens the connection, signs in, and reads the server's run_id. Raises StoreUnavailable."""
-        where: dict[str, Any] = dict(parse_url(url))
-        tls = ssl.create_default_context() if url.startswith("rediss:") else None
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(deadline_seconds):
-                if path := where.get("path"):
-                    _, pipe = await loop.create_unix_connection(lambda: cls(deadline_seconds), path)
-                else:
-                    host, port = where.get("host", "localhost"), where.get("port", 6379)
-                    _, pipe = await loop.create_connection(lambda: cls(deadline_seconds), host, port, ssl=tls)
-                await pipe._sign_in(where)
+                _, pipe = await loop.create_connection(lambda: cls(deadline_seconds), *address, ssl=access.tls)
+                await pipe._sign_in(access)
         except (OSError, TimeoutError) as error:
-            raise StoreUnavailable(f"Redis is out of reach: {error or 'no answer'}") from None
+            raise StoreUnavailable(f"Redis is out of reach at {address}: {error or 'no answer'}") from None
         return pipe
 
-    async def _sign_in(self, where: dict[str, Any]) -> None:
-        if password := where.get("password"):
-            user = where.get("username")
-            await self.send(*(("AUTH", user, password) if user else ("AUTH", password)))
-        if database := where.get("db"):
-            await self.send("SELECT", str(database))
-        self.run_id = fields_of(await self.send("INFO", "server"))[b"run_id"]
+    async def _sign_in(self, access: Access) -> None:
+        """Raises StoreUnavailable: a wrong password, or a server that is still loading, is one that is not there."""
+        try:
+            if access.password:
+                await self.send("AUTH", *([access.user] if access.user else []), access.password)
+            if access.database:
+                await self.send("SELECT", access.database)
+            self.info = fields_of(await self.send("INFO"))
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, ReplyError):
+                raise StoreUnavailable(f"Redis does not let us in: {error}") from None
+            raise
+        self.run_id = self.info[b"run_id"]
 
     def send(self, *command: str | bytes | int | float) -> asyncio.Future[Any]:
-        """Queues one command. The future gives the reply, or raises redis.ResponseError or StoreUnavailable."""
+        """Queues one command. The future gives the reply, or raises ReplyError or StoreUnavailable."""
         future = self._loop.create_future()
         if self.closed.is_set():
             future.set_exception(StoreUnavailable("the connection to Redis is gone"))
@@ -98,8 +101,8 @@ class Pipe(asyncio.Protocol):
                 future.set_exception(StoreUnavailable("Redis did not answer in time"))
         if self._pending:
             late = now - self._pending[0][1]
-            if late > self._deadline and self._transport is not None:
-                self._transport.abort()  # a server that is silent for twice the deadline: connect anew
+            if late > self._deadline:
+                self.abort()  # a server that is silent for twice the deadline: connect anew
                 return
             self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
@@ -125,6 +128,11 @@ class Pipe(asyncio.Protocol):
             if not future.done():
                 future.set_exception(StoreUnavailable("the connection to Redis broke; outcome unknown"))
         self._pending.clear()
+
+    def abort(self) -> None:
+        """At once; whoever waits for a reply hears that its outcome is unknown."""
+        if self._transport is not None:
+            self._transport.abort()
 
     async def close(self) -> None:
         if self._transport is not None:

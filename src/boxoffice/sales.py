@@ -115,7 +115,8 @@ async def delete(store: Store, ledger: Ledger, view: View, who: str, why: str) -
 
 async def _drop(store: Store, name: str) -> None:
     pattern = _literal(store.key(name, "")) + "*"
-    keys = [key async for key in store.redis.scan_iter(match=pattern, count=DROP_CHUNK)]
+    client = await store.client(store.key(name, "sale"))
+    keys = [key async for key in client.scan_iter(match=pattern, count=DROP_CHUNK)]
     for start in range(0, len(keys) or 1, DROP_CHUNK):
         await store.call("drop", name, *keys[start : start + DROP_CHUNK])
 

@@ -101,10 +101,11 @@ def _states(seat_map: bytes, total: int) -> list[int]:
 
 async def _see_orders(sale: SaleRecord, store: Store) -> dict[str, str]:
     prefix = store.key(sale.name, "order:")
-    keys = [key async for key in store.redis.scan_iter(match=_literal(prefix) + "*", count=CHUNK)]
+    client = await store.client(prefix)
+    keys = [key async for key in client.scan_iter(match=_literal(prefix) + "*", count=CHUNK)]
     orders: dict[str, str] = {}
     for start in range(0, len(keys), CHUNK):
-        async with store.redis.pipeline(transaction=False) as pipe:
+        async with client.pipeline(transaction=False) as pipe:
             for key in keys[start : start + CHUNK]:
                 pipe.hget(key, "state")
             states = await pipe.execute()

@@ -7,18 +7,25 @@ run_id is not the one in the record has lost its memory, and the script changes 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from importlib import resources
 from typing import Any
 
 import redis.asyncio
+from redis.exceptions import ResponseError
 
 from boxoffice.errors import NotFound, Recovering, StoreUnavailable
-from boxoffice.pipe import Pipe, ReplyError
+from boxoffice.pipe import Pipe, ReplyError, fields_of
 from boxoffice.settings import Settings
+from boxoffice.topology import topology_of
 
-RECONNECT_SECONDS = 0.25
+ELSEWHERE = ("MOVED", "READONLY")
+"""The server is no longer the one that has the key; it changed nothing."""
+NOT_NOW = (
+    *ELSEWHERE,
+    *("LOADING", "MASTERDOWN", "NOREPLICAS", "BUSY", "OOM", "MISCONF", "CLUSTERDOWN", "ASK", "TRYAGAIN"),
+    "ERR Script attempted to access a non local key",  # its slot is on the move between two servers
+)
 
 Argument = str | bytes | int | float
 
@@ -32,34 +39,26 @@ def load_scripts() -> dict[str, bytes]:
 
 
 class Store:
-    """Calls scripts and plain commands on one shared connection, and reconnects by itself."""
+    """Calls scripts and plain commands on one shared connection a server, and reconnects by itself."""
 
     def __init__(self, settings: Settings) -> None:
+        """Raises BadInput."""
         self.instance = settings.instance
-        self.redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(settings.store_url)
-        self._url = settings.store_url
-        self._deadline = settings.store_deadline_seconds
         self._scripts = load_scripts()
         self._digests = {name: hashlib.sha1(source).hexdigest() for name, source in self._scripts.items()}
-        self._pipe: Pipe | None = None
-        self._connecting = asyncio.Lock()
-        self._not_before = 0.0
+        self._topology = topology_of(settings, self._scripts.values())
+        self._live = self._topology.live
 
     @classmethod
     async def open(cls, settings: Settings) -> Store:
-        """Raises StoreUnavailable when Redis is out of reach."""
+        """Raises BadInput, StoreUnavailable when Redis is out of reach."""
         store = cls(settings)
         try:
-            await store.connect()
+            await store.connect(f"{store.instance}:sales")
         except BaseException:
             await store.close()
             raise
         return store
-
-    @property
-    def run_id(self) -> bytes:
-        """Of the server that the present connection leads to; empty when there is none."""
-        return self._pipe.run_id if self._pipe is not None and not self._pipe.closed.is_set() else b""
 
     def key(self, sale: str, name: str) -> str:
         return f"{{{self.instance}:{sale}}}:{name}"
@@ -68,45 +67,47 @@ class Store:
         """A key whose name is not text, such as one that ends in a place."""
         return self.key(sale, "").encode() + name
 
-    async def flushed(self) -> bool:
-        """Whether all that was written is on a replica, or, without one, on disk; waits a second at most."""
-        info: bytes = await self.execute("INFO", "replication")
-        fields = dict(part.split(b":", 1) for part in info.splitlines() if b":" in part)
-        async with self.redis.pipeline(transaction=False) as pipe:
-            # WAIT speaks of the writes of its own connection; this one lies behind all that came before.
-            pipe.set(f"{self.instance}:flushed", 1)
-            if int(fields.get(b"connected_slaves", 0)):
-                pipe.execute_command("WAIT", 1, 1000)
-                return bool((await pipe.execute())[1])
-            pipe.execute_command("WAITAOF", 1, 0, 1000)
-            return bool((await pipe.execute())[1][0])
-
-    async def connect(self) -> Pipe:
-        """The live connection, made anew when it is gone; at most one attempt each RECONNECT_SECONDS."""
-        if self._pipe is not None and not self._pipe.closed.is_set():
-            return self._pipe
-        async with self._connecting:
-            if self._pipe is not None and not self._pipe.closed.is_set():
-                return self._pipe
-            now = asyncio.get_running_loop().time()
-            if now < self._not_before:
-                raise StoreUnavailable("Redis is out of reach")
-            self._not_before = now + RECONNECT_SECONDS
-            pipe = await Pipe.connect(self._url, self._deadline)
-            await asyncio.gather(*(pipe.send("SCRIPT", "LOAD", source) for source in self._scripts.values()))
-            self._pipe = pipe
+    async def connect(self, key: str) -> Pipe:
+        """The live connection to the server that has a key. Raises StoreUnavailable."""
+        if (pipe := self._live(key)) is not None:
             return pipe
+        return await (await self._topology.node(key)).connect()
+
+    async def client(self, key: str) -> redis.asyncio.Redis:
+        """For what needs a connection of its own, on the server that has a key now: ask each time."""
+        return (await self._topology.node(key)).client
+
+    async def flushed(self, sale: str) -> bool:
+        """Whether all that was written of a sale is on a replica, or, without one, on disk; waits a second at most.
+
+        False too where nothing is known: Redis 7.0 cannot say what is on disk, and a server that has taken the place
+        of the one that was written to cannot say what that one had.
+        """
+        pipe = await self.connect(record := self.key(sale, "sale"))
+        replicas = int(fields_of(await pipe.send("INFO", "replication"))[b"connected_slaves"])
+        async with (await self.client(record)).pipeline(transaction=False) as batch:
+            # WAIT speaks of the writes of its own connection; this one lies behind all that came before.
+            batch.set(self.key(sale, "flushed"), 1)
+            batch.hget(record, "run_id")
+            batch.info("server")
+            batch.execute_command(*(("WAIT", 1, 1000) if replicas else ("WAITAOF", 1, 0, 1000)))
+            try:
+                _, run_id, server, copies = await batch.execute()
+            except ResponseError:
+                return False
+        return run_id == server["run_id"].encode() and bool(copies if replicas else copies[0])
 
     async def call(self, script: str, sale: str, *args: Argument) -> list[Any]:
         """Runs one script on one sale. Raises Recovering, NotFound (no such sale), StoreUnavailable."""
-        pipe = self._pipe
-        if pipe is None or pipe.closed.is_set():
-            pipe = await self.connect()
         key = f"{{{self.instance}:{sale}}}:sale"
+        pipe = self._live(key)
+        if pipe is None:
+            pipe = await self.connect(key)
         try:
             reply: list[Any] = await pipe.send("EVALSHA", self._digests[script], 1, key, pipe.run_id, *args)
         except ReplyError as error:
-            reply = await self._refused(error, pipe, script, key, args)
+            pipe = await self._after(error, pipe, key)
+            reply = await _sent(pipe, "EVAL", self._scripts[script], 1, key, pipe.run_id, *args)
         code = reply[0]
         if code == b"recovering":
             raise Recovering("the sale is being restored after a fault; nothing was changed")
@@ -114,25 +115,38 @@ class Store:
             raise NotFound(f"there is no sale named {sale!r}", code="unknown_sale")
         return reply
 
-    async def _refused(
-        self, error: ReplyError, pipe: Pipe, script: str, key: str, args: tuple[Argument, ...]
-    ) -> list[Any]:
-        """NOSCRIPT (someone flushed the scripts) is mended here; everything else means: try again later."""
-        if str(error).startswith("NOSCRIPT"):
-            reply: list[Any] = await pipe.send("EVAL", self._scripts[script], 1, key, pipe.run_id, *args)
-            return reply
-        if str(error).startswith(("LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", "OOM", "MISCONF")):
-            raise StoreUnavailable(f"Redis cannot take writes now: {error}") from None
-        raise error
+    async def execute(self, name: str, key: str | bytes, *args: Argument) -> Any:
+        """One plain command that does not block, where its key is. Raises StoreUnavailable, ReplyError."""
+        where = key if isinstance(key, str) else key.decode(errors="replace")
+        pipe = await self.connect(where)
+        try:
+            return await pipe.send(name, key, *args)
+        except ReplyError as error:
+            return await _sent(await self._after(error, pipe, where), name, key, *args)
 
-    async def execute(self, *command: Argument) -> Any:
-        """One plain command that does not block. Raises StoreUnavailable, ReplyError."""
-        pipe = self._pipe
-        if pipe is None or pipe.closed.is_set():
-            pipe = await self.connect()
-        return await pipe.send(*command)
+    async def _after(self, error: ReplyError, pipe: Pipe, key: str) -> Pipe:
+        """Where to send again what a server refused. Raises StoreUnavailable, or the error when it is our own."""
+        word = str(error).split(" ", 1)[0]
+        if word == "NOSCRIPT":  # someone flushed the scripts
+            return pipe
+        if word in ELSEWHERE:
+            await self._topology.moved()
+            return await self.connect(key)
+        raise _unavailable(error)
 
     async def close(self) -> None:
-        if self._pipe is not None:
-            await self._pipe.close()
-        await self.redis.aclose()
+        await self._topology.close()
+
+
+async def _sent(pipe: Pipe, *command: Argument) -> Any:
+    try:
+        return await pipe.send(*command)
+    except ReplyError as error:
+        raise _unavailable(error) from None
+
+
+def _unavailable(error: ReplyError) -> Exception:
+    """A server that cannot serve now is no error of ours: try again later."""
+    if str(error).startswith(NOT_NOW):
+        return StoreUnavailable(f"Redis cannot take writes now: {error}")
+    return error

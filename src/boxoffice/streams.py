@@ -86,7 +86,7 @@ class StreamsLog:
         """Makes the log when there is none; how many partitions it has is settled then, and last."""
         meta = self._key("meta")
         with _as_log_unavailable():
-            pipe = await self._store.connect()
+            pipe = await self._store.connect(self._prefix)
             *_, found = await asyncio.gather(
                 pipe.send("HSETNX", meta, "run", pipe.run_id),
                 pipe.send("HSETNX", meta, "id", secrets.token_hex(16)),
@@ -110,7 +110,7 @@ class StreamsLog:
 
     async def _append_once(self, key: bytes, value: bytes, marks: bytes) -> list[Any]:
         """On the shared connection: a payment that is cancelled costs no connection, many share a write."""
-        pipe = await self._store.connect()
+        pipe = await self._store.connect(self._prefix)
         args = (3, self._key("meta"), self._key("ends"), self._prefix, zlib.crc32(key), key, value)
         bounds = (MOST_RECORDS, RESTART_GAP, pipe.run_id, marks)
         try:
@@ -125,7 +125,7 @@ class StreamsLog:
         stream, most = self._key("order-events"), ("MAXLEN", "~", KEPT_NOTICES)
         with _as_log_unavailable():
             async with asyncio.timeout(self._settings.publish_seconds):
-                pipe = await self._store.connect()
+                pipe = await self._store.connect(self._prefix)
                 sent = (pipe.send("XADD", stream, *most, "*", "k", key, "v", value) for key, value in notices)
                 await asyncio.gather(*sent)
 
@@ -191,7 +191,8 @@ class StreamsLog:
             return await answer
 
     async def _client(self) -> redis.asyncio.Redis:
-        return self._store.redis
+        """Asked each time: the server that has the log may be another one after a failover."""
+        return await self._store.client(self._prefix)
 
     def consumer(self) -> StreamsConsumer:
         return StreamsConsumer(self)

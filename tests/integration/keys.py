@@ -15,7 +15,8 @@ TURNS_BY_ITSELF = {
 async def read_keys(store: Store) -> dict[bytes, Any]:
     """Every key but the limiters': to count a request is what they are for."""
     pattern = f"*{store.instance}*"
-    keys = [key async for key in store.redis.scan_iter(match=pattern, count=1000) if b":limit:" not in key]
+    client = await store.client(store.instance)
+    keys = [key async for key in client.scan_iter(match=pattern, count=1000) if b":limit:" not in key]
     return {key: await _read(store, key) for key in sorted(keys)}
 
 

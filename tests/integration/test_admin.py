@@ -189,7 +189,8 @@ async def test_deletes_only_what_is_over(desk: httpx2.AsyncClient, store: Store,
     await until(desk, SALE, state="closed")
     assert (await desk.request("DELETE", path, json=REASON)).status_code == 204
     assert (await desk.get(path)).status_code == 404
-    left = [key async for key in store.redis.scan_iter(match=f"*{store.instance}:{SALE}*")]
+    client = await store.client(store.key(SALE, "sale"))
+    left = [key async for key in client.scan_iter(match=f"*{store.instance}:{SALE}*")]
     assert left == [store.key(SALE, "dropped").encode()]
     assert await ledger.sale(SALE) is not None
 

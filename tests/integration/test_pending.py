@@ -144,7 +144,7 @@ async def test_pending_is_not_said_when_redis_cannot_promise_it(tmp_path: Path) 
     try:
         async with open_till(server) as till:
             till.log.cut = "before"
-            await till.store.redis.config_set("appendonly", "no")
+            await till.store.execute("CONFIG", "SET", "appendonly", "no")
             with pytest.raises(Unavailable, match="the same key"):
                 await till.pay()
             till.log.cut = ""

@@ -15,6 +15,7 @@ from boxoffice.embedded import Child, Stopped, answers_ping, free_ports
 from boxoffice.errors import BadInput, StoreUnavailable
 from boxoffice.local import installed
 from boxoffice.pipe import Pipe, ReplyError, fields_of
+from boxoffice.storeurl import Access, Address
 
 FORM_SECONDS = 40.0
 """For servers that run to find one another."""
@@ -57,7 +58,7 @@ class RedisProcess(Child):
 
     async def ask(self, *command: str) -> Any:
         """Raises StoreUnavailable, ReplyError."""
-        pipe = await Pipe.connect(f"redis://127.0.0.1:{self.port}", 2.0)
+        pipe = await Pipe.connect(Address("127.0.0.1", self.port), Access(), 2.0)
         try:
             return await pipe.send(*command)
         finally:
