@@ -6,6 +6,8 @@ python load/bench/bench.py --help
 from __future__ import annotations
 
 import asyncio
+import enum
+import itertools
 import sys
 import tempfile
 from contextlib import AsyncExitStack
@@ -20,16 +22,23 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import memory
 from boxoffice.console import examples
-from boxoffice.embedded import Child, EmbeddedStore, answers, free_ports
+from boxoffice.embedded import free_ports
 from boxoffice.settings import Settings
 from boxoffice.stack import environment
-from boxoffice.store import Store
 from calls import Called
 from crowd import Answered
-from figures import Report, Round, Rounds, report, table
-from loads import Load, Plan, prepare
+from engines import House, start
+from figures import Report, Round, Rounds, comparison, report, table
+from loads import Load, Plan
+from publish import Published
 
 HERE = Path(__file__).parent
+
+
+class Engines(enum.StrEnum):
+    embedded = "embedded"
+    production = "production"
+
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -37,88 +46,71 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 class Bench:
     """The servers under load, and who loads them, for the time of one run."""
 
-    def __init__(self, plan: Plan, folder: Path, progress: Progress) -> None:
+    def __init__(self, plan: Plan, folder: Path, progress: Progress, engines: list[str]) -> None:
         self.plan, self.folder, self._progress = plan, folder, progress
-        self._server = EmbeddedStore(folder / "valkey")
-        self._hello, self._serve = free_ports(2)
+        self._hello, *ports = free_ports(1 + len(engines))
+        self._houses = [House(name, folder / name, port) for name, port in zip(engines, ports, strict=True)]
         self._pids: dict[int, int] = {}
 
     async def run(self) -> Report:
         async with AsyncExitStack() as stack:
-            settings = await self._start_store(stack)
-            loads = await self._prepare(settings)
-            await self._start(stack, settings, self._hello, "/", HERE / "hello.py", str(self._hello))
-            await self._start(stack, settings, self._serve, "/readyz", "-m", "boxoffice", "serve")
-            measured = await self._measure(loads)
+            argv = [sys.executable, str(HERE / "hello.py"), str(self._hello)]
+            self._pids[self._hello] = await start(stack, self.folder, self._hello, "/", Settings(), *argv)
+            bar = self._progress.add_task("buyers join, are called, and hold", total=4 * len(self._houses))
+            for house in self._houses:
+                await house.open(stack, self.plan, lambda: self._progress.advance(bar))
+                self._pids[house.port] = house.pid
+            measured = await self._measure()
+            published = [await self._publish(house) for house in self._houses] if len(self._houses) > 1 else []
         waiting = self.plan.waiting
         bar = self._progress.add_task(f"{waiting:,} buyers join, for the memory", total=waiting)
         found = await memory.measure(self.folder / "memory", waiting, lambda n: self._progress.advance(bar, n))
-        return report(measured, found)
+        return report(measured, found, published)
 
-    async def _start_store(self, stack: AsyncExitStack) -> Settings:
-        await self._server.start()
-        stack.push_async_callback(self._server.stop)
-        return Settings(
-            store_url=self._server.url,
-            keys="bench:" + "5a" * 32,
-            place_key="a5" * 32,
-            trusted_proxies="127.0.0.1/32",
-            insecure_cookies=True,
-            port=self._serve,
-        )
-
-    async def _prepare(self, settings: Settings) -> dict[str, Load]:
-        bar = self._progress.add_task("buyers join, are called, and hold", total=4)
-        store = await Store.open(settings)
-        try:
-            await store.execute("CONFIG", "SET", "appendfsync", "everysec")  # what is measured is not the disk
-            return await prepare(store, settings, self.plan, lambda: self._progress.advance(bar))
-        finally:
-            await store.close()
-
-    async def _start(self, stack: AsyncExitStack, settings: Settings, port: int, path: str, *argv: str | Path) -> None:
-        child = Child(f"server-{port}", [sys.executable, *argv], self.folder / f"{port}.log", environment(settings))
-        stack.push_async_callback(child.stop)
-        await child.start(lambda: answers(f"http://127.0.0.1:{port}{path}"))
-        self._pids[port] = child.pid
-
-    async def _measure(self, loads: dict[str, Load]) -> dict[str, Rounds]:
+    async def _measure(self) -> list[dict[str, Rounds]]:
         """Every line once, then every line again: whoever else loads the machine disturbs them all alike."""
-        measured: dict[str, Rounds] = {name: [] for name in loads}
-        bar = self._progress.add_task("", total=self.plan.goes * len(loads))
-        for go in range(self.plan.goes):
-            for name, load in loads.items():
-                self._progress.update(bar, description=f"go {go} of {self.plan.rounds}: {name}")
-                measured[name].append(await self._go(name, load, go))
+        measured: list[dict[str, Rounds]] = [{name: [] for name in house.loads} for house in self._houses]
+        total = self.plan.goes * sum(len(rounds) for rounds in measured)
+        bar = self._progress.add_task("", total=total)
+        for go, name in itertools.product(range(self.plan.goes), self._houses[0].loads):
+            for house, rounds in zip(self._houses, measured, strict=True):
+                self._progress.update(bar, description=f"go {go} of {self.plan.rounds}: {name}, {house.engines}")
+                rounds[name].append(await self._go(house, name, go))
                 self._progress.advance(bar)
-        return {name: rounds[1:] for name, rounds in measured.items()}
+        return [{name: rounds[1:] for name, rounds in each.items()} for each in measured]
 
-    async def _go(self, name: str, load: Load, go: int) -> Round:
+    async def _go(self, house: House, name: str, go: int) -> Round:
         """Half of the batch alone, for the rate; half with as many hellos in between, for the cost."""
+        load = house.loads[name]
         batch = load.batches[go]
         first, second = (batch[: len(batch) // 2], batch[len(batch) // 2 :]) if len(batch) > 1 else (batch, batch)
         seconds = self.plan.seconds if go else load.warm_up_seconds
         if name == "hello":
             alone = await self._crowd(name, load, batch, seconds, self._hello)
             return Round(alone.rate, *alone.micros * 3)
-        alone = await self._crowd(name, load, first, seconds / 2, self._serve)
-        paired = await self._crowd(name, load, second, seconds, self._serve, self._hello)
+        alone = await self._crowd(name, load, first, seconds / 2, house.port)
+        paired = await self._crowd(name, load, second, seconds, house.port, self._hello)
         micros, hello = paired.micros
-        calls = await self._calls(name, load.calls[go], seconds) if load.calls else None
+        calls = await self._calls(house, name, load.calls[go], seconds) if load.calls else None
         return Round(alone.rate, alone.micros[0], micros, hello, calls)
 
     async def _crowd(self, name: str, load: Load, batch: list[bytes], seconds: float, *ports: int) -> Answered:
         servers = [f"{port}:{self._pids[port]}" for port in ports]
-        output = await _output("crowd.py", self._write(batch), load.passes, seconds, load.status, *servers)
+        argv = (self._write(batch), load.passes, seconds, load.status, *servers)
+        output = await _output(Settings(), "crowd.py", *argv)
         answered = msgspec.json.decode(output, type=Answered)
         if answered.unexpected:
             raise SystemExit(f"{name}: not all were {load.status}: {answered.statuses}\n{answered.unexpected}")
         return answered
 
-    async def _calls(self, name: str, batch: list[Any], seconds: float) -> float:
-        output = await _output("calls.py", self._server.url, name, self._write(batch), seconds)
+    async def _calls(self, house: House, name: str, batch: list[Any], seconds: float) -> float:
+        output = await _output(house.settings, "calls.py", name, self._write(batch), seconds)
         called = msgspec.json.decode(output, type=Called)
         return called.cpu_seconds / called.calls * 1e6
+
+    async def _publish(self, house: House) -> Published:
+        output = await _output(house.settings, "publish.py", self.plan.seconds * 5)
+        return msgspec.json.decode(output, type=Published)
 
     def _write(self, batch: list[Any]) -> Path:
         file = self.folder / "batch"
@@ -126,10 +118,10 @@ class Bench:
         return file
 
 
-async def _output(program: str, *args: object) -> bytes:
+async def _output(settings: Settings, program: str, *args: object) -> bytes:
     """What the program printed. Raises SystemExit when it failed; it has said why."""
     argv = [sys.executable, str(HERE / program), *map(str, args)]
-    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, env=environment(settings))
     output, _ = await process.communicate()
     if process.returncode:
         raise SystemExit(f"{program} ended with {process.returncode}")
@@ -141,6 +133,7 @@ async def _output(program: str, *args: object) -> bytes:
         "python load/bench/bench.py                        # the whole run, some three minutes",
         "python load/bench/bench.py --quick                # a look, under a minute",
         "make bench ARGS='--json bench.json --seconds 3'",
+        "make bench ARGS='--engines production'            # Redis and Kafka beside the embedded ones",
     )
 )
 def bench(
@@ -151,6 +144,9 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="One round of half a second, 50,000 waiting; ends with 0.")
     ] = False,
+    engines: Annotated[
+        Engines, typer.Option(help="production: the same on Redis and Kafka too, in turns, and what they add.")
+    ] = Engines.embedded,
 ) -> None:
     """Loads a real app process and prints what each kind of request costs it.
 
@@ -160,20 +156,27 @@ def bench(
     settings. A poll may cost 1.67 hellos; a join, a hold, an order three hellos and its calls to Redis and the log,
     measured alone; a waiting buyer 130 bytes of Redis. Requests a second are measured without the hellos.
 
+    On the production engines an order may cost twice what it costs on the embedded ones, everything else half as
+    much again, and publishing may take 2 ms longer (half of the records, at 300 a second).
+
     Starts its own Valkey and servers, and stops them. Ends with 1 when a limit is broken.
     """
-    found = _run(Plan(0.5, 1, 50_000) if quick else Plan(seconds, 5, 1_000_000))
-    Console().print(table(found))
+    names = ["embedded", *(["production"] if engines is Engines.production else [])]
+    found = _run(Plan(0.5, 1, 50_000) if quick else Plan(seconds, 5, 1_000_000), names)
+    console = Console()
+    console.print(table(found))
+    if found.production:
+        console.print(comparison(found.production))
     if json:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
     raise typer.Exit(0 if found.passed or quick else 1)
 
 
-def _run(plan: Plan) -> Report:
+def _run(plan: Plan, engines: list[str]) -> Report:
     columns = (TextColumn("{task.description:<42}"), BarColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="boxoffice-bench-") as folder, Progress(*columns, console=console) as bar:
-        return uvloop.run(Bench(plan, Path(folder), bar).run())
+        return uvloop.run(Bench(plan, Path(folder), bar, engines).run())
 
 
 if __name__ == "__main__":

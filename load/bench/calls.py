@@ -1,6 +1,6 @@
 """The calls alone: what a join, a hold or an order asks of Redis (and of the log), with no HTTP around it.
 
-    python load/bench/calls.py STORE_URL KIND FILE SECONDS
+    python load/bench/calls.py KIND FILE SECONDS        (settings from the environment)
 
 FILE holds the arguments (a MessagePack list of lists), used in order for SECONDS at most, by as many tasks at a
 time as the crowd has buyers. Prints as JSON how many there were and what CPU time this process spent.
@@ -69,22 +69,23 @@ async def _task(call: Call, store: Store, log: EventLog, every: Iterator[list[An
     return count
 
 
-async def run(url: str, kind: str, every: Iterator[list[Any]], seconds: float) -> Called:
-    settings = Settings(store_url=url)
+async def run(kind: str, every: Iterator[list[Any]], seconds: float) -> Called:
+    settings = Settings.from_env()
     store = await Store.open(settings)
     log = await open_log(settings, store)
     cpu, began = time.process_time(), time.monotonic()
     tasks = [_task(KINDS[kind], store, log, every, began + seconds) for _ in range(BUYERS)]
     counts = await asyncio.gather(*tasks)
     called = Called(sum(counts), time.monotonic() - began, time.process_time() - cpu)
+    await log.close()
     await store.close()
     return called
 
 
-def main(url: str, kind: str, file: str, seconds: str) -> None:
+def main(kind: str, file: str, seconds: str) -> None:
     every = msgspec.msgpack.decode(Path(file).read_bytes(), type=list[list[Any]])
     gc.freeze()
-    called = uvloop.run(run(url, kind, iter(every), float(seconds)))
+    called = uvloop.run(run(kind, iter(every), float(seconds)))
     print(msgspec.json.encode(called).decode())
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 
 import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from publish import Published
+
 POLL_TIMES_HELLO = 1.67
 CALL_TIMES_HELLO = 3.0
+ORDER_TIMES_EMBEDDED = 2.0
+TIMES_EMBEDDED = 1.5
+PUBLISHING_ADDS_MS = 2.0
 MOST_BYTES = 130
 
 TITLES = {
@@ -21,6 +27,7 @@ TITLES = {
     "hold": "hold",
     "order": "order",
     "refused": "refused hold",
+    "publishing": "publishing, ms p50",
 }
 HEADINGS = ("", "a second", "CPU µs", "hello", "ratio", "calls", "limit", "")
 CAPTION = (
@@ -72,16 +79,47 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return self.bytes_per_buyer <= self.limit_bytes
 
 
+class Added(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the production engines make of one figure: CPU µs a request, or ms that publishing takes."""
+
+    name: str
+    embedded: float
+    production: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        return self.production <= self.limit
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     lines: list[Line]
     memory: Memory
     passed: bool
+    production: list[Added] = []
 
 
-def report(measured: dict[str, Rounds], memory: Memory) -> Report:
-    lines = [_line(name, rounds) for name, rounds in measured.items()]
-    failed = [line for line in lines if line.passed is False]
-    return Report(lines=lines, memory=memory, passed=not failed and memory.passed)
+def report(measured: Sequence[dict[str, Rounds]], memory: Memory, published: Sequence[Published]) -> Report:
+    """`measured` and `published` of the embedded engines, then, if they were measured, of production's."""
+    tables = [[_line(name, rounds) for name, rounds in each.items()] for each in measured]
+    added = _added(tables[0], tables[1], published) if len(tables) > 1 else []
+    failed = [line for line in tables[0] if line.passed is False] + [each for each in added if not each.passed]
+    return Report(lines=tables[0], memory=memory, passed=not failed and memory.passed, production=added)
+
+
+def _added(embedded: list[Line], production: list[Line], published: Sequence[Published]) -> list[Added]:
+    added = [_compared(a, b) for a, b in zip(embedded, production, strict=True) if a.name != "hello"]
+    before, after = (each.p50_ms for each in published)
+    return [
+        *added,
+        Added(name="publishing", embedded=before, production=after, limit=round(before + PUBLISHING_ADDS_MS, 2)),
+    ]
+
+
+def _compared(embedded: Line, production: Line) -> Added:
+    times = ORDER_TIMES_EMBEDDED if embedded.name == "order" else TIMES_EMBEDDED
+    before, after = embedded.cpu_micros, production.cpu_micros
+    return Added(name=embedded.name, embedded=before, production=after, limit=round(times * before, 1))
 
 
 def _line(name: str, rounds: Rounds) -> Line:
@@ -117,6 +155,19 @@ def table(found: Report) -> Table:
     memory = found.memory
     each, most = f"{memory.bytes_per_buyer:.1f} B", f"{memory.limit_bytes} B"
     drawn.add_row("one waiting", f"of {memory.waiting:,}", each, "", "", "", most, _verdict(memory.passed))
+    return drawn
+
+
+def comparison(added: list[Added]) -> Table:
+    drawn = Table(
+        title="What the production engines add", box=SIMPLE_HEAD, caption="CPU µs a request, by Redis and Kafka"
+    )
+    for heading in ("", "embedded", "production", "ratio", "limit", ""):
+        drawn.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for each in added:
+        ratio = round(each.production / each.embedded, 2) if each.embedded else ""
+        figures = (each.embedded, each.production, ratio, each.limit)
+        drawn.add_row(TITLES[each.name], *map(str, figures), _verdict(each.passed))
     return drawn
 
 
