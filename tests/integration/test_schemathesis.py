@@ -180,7 +180,8 @@ def _make_body_real(world: World, body: dict[str, Any], buyer: Buyer) -> None:
     if body.get("seats"):
         body["seats"] = [f"floor/{next(world.turns) % 3000 + 1:04d}"]
     elif isinstance(body.get("count"), int) or not body.get("section"):
-        body["count"] = abs(body.get("count") or 1) % 4
+        count = body.get("count")
+        body["count"] = abs(count) % 4 if isinstance(count, int) else 1
     if isinstance(body.get("section"), str):
         body["section"] = "stalls"
 
