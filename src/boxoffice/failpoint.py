@@ -1,6 +1,7 @@
 """Named steps at which a test lets the process die, as `kill -9` would, to prove that nothing is lost there.
 
-`BOXOFFICE_FAILPOINT=settle.charged` dies the first time that step is reached, `settle.charged:3` the third.
+`BOXOFFICE_FAILPOINT=settle.charged` dies the first time that step is reached, `settle.charged:3` the third;
+`settle.charged:3:stop` stands still there, as under SIGSTOP, until SIGCONT.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ def reached(name: str) -> None:
         return
     _left -= 1
     if _left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSTOP if _how == "stop" else signal.SIGKILL)
 
 
-_name, _, _nth = os.environ.get("BOXOFFICE_FAILPOINT", "").partition(":")
+_name, _nth, _how = (os.environ.get("BOXOFFICE_FAILPOINT", "") + "::").split(":")[:3]
 _left = int(_nth or 1)

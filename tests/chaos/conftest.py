@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.night import Findings
 
-TABLE = "chaos.json"
+TABLE = "build/chaos.json"
 COLUMNS = {
     "fault": "fault",
     "count": "count",
@@ -66,7 +66,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("what broke, and what came of it")
     for line in _table(rows):
         terminalreporter.write_line(line)
-    (config.rootpath / TABLE).write_bytes(msgspec.json.format(msgspec.json.encode({"faults": rows}), indent=2) + b"\n")
+    table = config.rootpath / TABLE
+    table.parent.mkdir(exist_ok=True)
+    table.write_bytes(msgspec.json.format(msgspec.json.encode({"faults": rows}), indent=2) + b"\n")
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:

@@ -2,29 +2,164 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import random
+import signal
+import textwrap
+from contextlib import suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
 
-from boxoffice.engines import embedded
+from boxoffice.embedded import Child, Stopped
 from tests.chaos.conftest import Chaos
-from tests.chaos.night import open_night
+from tests.chaos.crowd import Crowd
+from tests.chaos.night import Night, open_night
 
 APP_STEPS = ("pay.recorded", "pay.published", "pay.marked")
+SETTLE_STEPS = ("settle.fetched", "settle.charged", "settle.committed", "settle.applied")
+SETTLES = ("settle", "settle-2")
+DIE_SECONDS = 60
+WRONG_SECONDS = 300
 
 
 @pytest.mark.parametrize("step", APP_STEPS)
 async def test_an_app_is_killed_between_two_steps_of_an_order(tmp_path: Path, chaos: Chaos, step: str) -> None:
     count = chaos.scale(1, 20)
-    async with open_night(tmp_path, engines=embedded(tmp_path)) as night:
+    async with open_night(tmp_path) as night:
         name = f"serve-{night.stack.serve_ports[0]}"
         async with night.crowd() as crowd:
             await crowd.paid(20)
             for _ in range(count):
-                dying = await night.stack.restart(name, failpoint=f"{step}:3")
-                assert await dying.wait() == -9
+                await dies(night, name, f"{step}:3")
                 await night.stack.restart(name)
                 await crowd.heals()
         findings = await night.close()
     chaos.row(f"an app is killed at {step}", count, findings)
     findings.assert_clean()
+
+
+async def dies(night: Night, name: str, failpoint: str) -> None:
+    """Starts it again, to die there; it may, before it was seen to live."""
+    with suppress(Stopped):
+        await night.stack.restart(name, failpoint)
+    async with asyncio.timeout(DIE_SECONDS):
+        assert await night.stack.child(name).wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("step", SETTLE_STEPS)
+async def test_settlement_is_killed_at_every_step(tmp_path: Path, chaos: Chaos, step: str) -> None:
+    """Both processes, over and over, each in the middle of what the other left behind."""
+    each = chaos.scale(2, 25)
+
+    async def dies_often(name: str) -> None:
+        for _ in range(each):
+            await dies(night, name, f"{step}:{random.randint(1, 3)}")
+        await night.stack.restart(name)
+
+    async with open_night(tmp_path, settle_processes=2) as night:
+        async with night.crowd() as crowd:
+            await crowd.paid(20)
+            await asyncio.gather(*map(dies_often, SETTLES))
+            await crowd.heals()
+            await crowd.paid(20)
+        findings = await night.close()
+    chaos.row(f"settlement is killed at {step}", 2 * each, findings)
+    findings.assert_clean()
+
+
+@pytest.mark.parametrize("step", ["settle.fetched", "settle.charged"])
+async def test_a_zombie_comes_back_to_partitions_that_another_has(tmp_path: Path, chaos: Chaos, step: str) -> None:
+    """It stands still with a batch in hand until the other has settled that too, and then goes on with it."""
+    count = chaos.scale(1, 10)
+    async with open_night(tmp_path, settle_processes=2) as night:
+        async with night.crowd() as crowd:
+            for nth in range(count):
+                await crowd.paid(20)
+                await haunts(night, crowd, SETTLES[nth % 2], f"{step}:3:stop")
+        findings = await night.close()
+    chaos.row(f"a zombie at {step}", count, findings)
+    findings.assert_clean()
+
+
+async def haunts(night: Night, crowd: Crowd, name: str, failpoint: str) -> None:
+    zombie = await night.stack.restart(name, failpoint)
+    async with asyncio.timeout(DIE_SECONDS):
+        while not stands_still(zombie):
+            await asyncio.sleep(0.05)
+        owed = [guest for guest in crowd.guests if guest.unsettled]
+        while any(guest.unsettled for guest in owed):
+            await asyncio.sleep(0.05)
+    assert stands_still(zombie)
+    os.kill(zombie.pid, signal.SIGCONT)
+    await crowd.heals()
+    assert zombie.running
+    assert zombie.said(b"has another consumer"), "it had nothing in hand"
+
+
+def stands_still(child: Child) -> bool:
+    stat = Path(f"/proc/{child.pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "T"
+
+
+@pytest.mark.parametrize("seconds", [WRONG_SECONDS, -WRONG_SECONDS])
+async def test_a_pod_has_the_wrong_time(tmp_path: Path, chaos: Chaos, seconds: int) -> None:
+    """Every other buyer is served by that pod alone."""
+    paid = chaos.scale(40, 400)
+    async with open_night(tmp_path) as night:
+        name = f"serve-{night.stack.serve_ports[0]}"
+        await put_wrong(night, name, seconds)
+        wrong, right = await time_of_day(night, 0), await time_of_day(night, 1)
+        async with night.crowd() as crowd:
+            await crowd.paid(paid)
+            await crowd.heals()
+        findings = await night.close()
+    chaos.row(f"an app's clock is {seconds} s off", paid, findings)
+    assert abs((wrong - right).total_seconds() - seconds) < 30
+    findings.assert_clean()
+
+
+async def time_of_day(night: Night, pod: int) -> datetime:
+    """As it tells everybody it answers."""
+    answer = await night.house.client.get(f"{night.stack.urls[pod]}/livez")
+    return parsedate_to_datetime(answer.headers["date"])
+
+
+@pytest.mark.parametrize("seconds", [WRONG_SECONDS, -WRONG_SECONDS])
+async def test_settlement_has_the_wrong_time(tmp_path: Path, chaos: Chaos, seconds: int) -> None:
+    """One of two; one charge in ten has to be tried again later, by the clock."""
+    paid = chaos.scale(40, 400)
+    async with open_night(tmp_path, settle_processes=2, gateway_fault_per_mille=100) as night:
+        await put_wrong(night, "settle", seconds)
+        async with night.crowd() as crowd:
+            await crowd.paid(paid)
+            await crowd.heals()
+        findings = await night.close()
+        lags = [lag for (lag,) in await night.house.ledger("SELECT settled_ms - placed_ms FROM orders")]
+    chaos.row(f"a settle's clock is {seconds} s off", paid, findings)
+    assert any(abs(lag / 1000 - seconds) < 60 for lag in lags), "it settled nothing"
+    assert any(abs(lag / 1000) < 60 for lag in lags), "the other settled nothing"
+    findings.assert_clean()
+
+
+async def put_wrong(night: Night, name: str, seconds: int) -> None:
+    """Starts it again with another time of day; what only measures time goes on as before, as it does on Linux."""
+    folder = night.stack.data_dir.resolve() / f"clock-{name}"
+    folder.mkdir()
+    clock = f"""
+        import time
+
+        def shift(clock, by):
+            return lambda: clock() + by
+
+        time.time = shift(time.time, {seconds})
+        time.time_ns = shift(time.time_ns, {seconds} * 10**9)
+    """
+    (folder / "sitecustomize.py").write_text(textwrap.dedent(clock))
+    env = night.stack.child(name).env
+    assert env is not None
+    env["PYTHONPATH"] = os.pathsep.join([str(folder), env.get("PYTHONPATH", "")])
+    await night.stack.restart(name)
