@@ -15,6 +15,7 @@ import typer
 from boxoffice import __version__, cli_orders, cli_sale, migrations
 from boxoffice.audit import AuditReport, audit as run_audit
 from boxoffice.console import Json, examples, fail, open_office, print_json, run
+from boxoffice.engines import Kind
 from boxoffice.errors import BoxofficeError
 from boxoffice.eventlog import open_log, prepare_log
 from boxoffice.gateway import open_gateway
@@ -59,6 +60,7 @@ def _root(
     epilog=examples(
         "boxoffice demo",
         "boxoffice demo --buyers 2000 --seed 7",
+        "boxoffice demo --engines production    # on Redis, Kafka and MySQL (make servers)",
         "boxoffice demo --buyers 60 --seats 30 --report report.json </dev/null",
     )
 )
@@ -66,19 +68,22 @@ def demo(
     buyers: Annotated[int, typer.Option(min=2, max=5000, help="How many come.")] = 1000,
     seats: Annotated[int, typer.Option(min=10, max=5000, help="How many seats there are.")] = 500,
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Who does what follows from it.")] = 1,
+    engines: Annotated[
+        Kind, typer.Option(help="A Valkey and SQLite, or Redis, Kafka and MySQL from `make servers`.")
+    ] = Kind.embedded,
     report: Annotated[Path | None, typer.Option(help="Write the report as JSON to this file.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Keep data and logs in this (empty) directory.")] = None,
 ) -> None:
     """A crowd fights for the seats of a concert, on this machine, over HTTP; then the verdict.
 
-    Starts a store, two `serve`, `admin` and `settle`, sends the buyers with k6, and compares what they were
+    Starts its engines, two `serve`, `admin` and `settle`, sends the buyers with k6, and compares what they were
     told with the ledger and with the gateway's charges. Ends with 0 only if every promise was kept. On a
     terminal it stays up afterwards, with a second concert on sale, until Ctrl-C.
     """
     from boxoffice.demo import Demo
 
     try:
-        kept = run(Demo(buyers=buyers, seats=seats, seed=seed, report=report, data_dir=data_dir).run())
+        kept = run(Demo(buyers=buyers, seats=seats, seed=seed, engines=engines, report=report, data_dir=data_dir).run())
     except asyncio.CancelledError:  # SIGTERM; all has been stopped
         raise typer.Exit(128 + signal.SIGTERM) from None
     raise typer.Exit(0 if kept else 1)
@@ -178,6 +183,9 @@ async def _audit(sale: str) -> AuditReport:
         gateway = await open_gateway(office.settings)
         stack.push_async_callback(gateway.close)
         return await run_audit(sale, office.store, event_log, office.ledger, gateway)
+
+
+app.command(epilog=examples("boxoffice rebuild tide-seoul", "boxoffice rebuild tide-seoul --yes"))(cli_sale.rebuild)
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,8 @@ from rich.console import Console
 
 from boxoffice import report as reports
 from boxoffice.crowd import FAVOURITES, STORIES, Crowd
-from boxoffice.embedded import Stopped, shipped
+from boxoffice.embedded import Stopped, data_folder, shipped
+from boxoffice.engines import KINDS, Kind
 from boxoffice.errors import BadInput
 from boxoffice.progress import Progress
 from boxoffice.report import Report
@@ -43,6 +43,7 @@ class Demo:
     buyers: int
     seats: int
     seed: int
+    engines: Kind = Kind.embedded
     report: Path | None = None
     data_dir: Path | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -52,19 +53,20 @@ class Demo:
     async def run(self) -> bool:
         """Whether every promise was kept. Raises BadInput, Stopped."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _own_task().cancel)
-        folder, failed = self._folder(), True
+        folder, failed = data_folder("boxoffice-demo-", self.data_dir), True
         try:
             failed = not await self._play(folder)
-        except asyncio.CancelledError:
-            failed = False  # called off: there is nothing to look into
+        except (asyncio.CancelledError, BadInput):
+            failed = False  # called off, or it could not begin: there is nothing to look into
             raise
         finally:
             self._tidy(folder, failed)
         return not failed
 
     async def _play(self, folder: Path) -> bool:
-        self._say(f"starting a store, two serve, admin and settle in {folder}")
-        async with Stack(folder, ports=PORTS) as stack:
+        engines = KINDS[self.engines](folder)
+        self._say(f"starting {engines.names}, two serve, admin and settle in {folder}")
+        async with Stack(folder, ports=PORTS, engines=engines) as stack:
             verdict = await self._race(stack)
             self._print(verdict)
             if self.console.is_terminal:
@@ -76,14 +78,6 @@ class Demo:
             self._say(f"data and logs are in {folder}")
         elif not self.data_dir:
             shutil.rmtree(folder)
-
-    def _folder(self) -> Path:
-        if self.data_dir is None:
-            return Path(tempfile.mkdtemp(prefix="boxoffice-demo-"))
-        if self.data_dir.exists() and (not self.data_dir.is_dir() or any(self.data_dir.iterdir())):
-            raise BadInput(f"{self.data_dir} is not an empty directory")
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        return self.data_dir.resolve()
 
     async def _race(self, stack: Stack) -> Report:
         """The sale itself, unless a process falls first."""

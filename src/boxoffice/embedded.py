@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -218,6 +219,16 @@ def shipped(folder: str, name: str) -> Path:
     package = Path(__file__).parent
     installed = package / f"_{folder}" / name
     return installed if installed.exists() else package.parents[1] / folder / name
+
+
+def data_folder(prefix: str, wanted: Path | None) -> Path:
+    """The wanted one, made if it is missing, else a temporary one. Raises BadInput when it is not empty."""
+    if wanted is None:
+        return Path(tempfile.mkdtemp(prefix=prefix))
+    if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
+        raise BadInput(f"{wanted} is not an empty directory")
+    wanted.mkdir(parents=True, exist_ok=True)
+    return wanted.resolve()
 
 
 def free_ports(count: int, preferred: Sequence[int] = ()) -> list[int]:

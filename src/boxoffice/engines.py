@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,6 +42,8 @@ class Server(Protocol):
 class Engines:
     """`log` and `ledger` are None where the store and a file do for them."""
 
+    names: str
+    """What they are called together, for people."""
     store: Server
     log: Server | None = None
     ledger: Server | None = None
@@ -70,11 +73,22 @@ class Engines:
 
 def embedded(data_dir: Path) -> Engines:
     """Nothing to install: a Valkey, its streams as the log, and SQLite as the ledger."""
-    return Engines(store=EmbeddedStore(data_dir / "valkey"))
+    return Engines(names="a store", store=EmbeddedStore(data_dir / "valkey"))
 
 
 def production(data_dir: Path) -> Engines:
     """Redis, Kafka and MySQL, as `make servers` fetched them."""
     return Engines(
-        store=LocalRedis(data_dir / "redis"), log=LocalKafka(data_dir / "kafka"), ledger=LocalMySql(data_dir / "mysql")
+        names="Redis, Kafka, MySQL",
+        store=LocalRedis(data_dir / "redis"),
+        log=LocalKafka(data_dir / "kafka"),
+        ledger=LocalMySql(data_dir / "mysql"),
     )
+
+
+class Kind(StrEnum):
+    embedded = "embedded"
+    production = "production"
+
+
+KINDS: dict[Kind, Callable[[Path], Engines]] = {Kind.embedded: embedded, Kind.production: production}
