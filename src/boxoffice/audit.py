@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 
@@ -23,11 +24,29 @@ from boxoffice.store import Store
 LOOK_AGAIN_SECONDS = 1.0
 READINGS = 2
 
+Kind = Literal[
+    "oversold",
+    "ticket_missing",
+    "ticket_unpaid",
+    "double_charge",
+    "ticket_without_charge",
+    "charged_without_ticket",
+    "amount_mismatch",
+    "order_lost",
+    "sold_in_redis_only",
+    "sold_in_ledger_only",
+    "owner_differs",
+    "seat_stuck",
+    "unknown_to_ledger",
+    "unknown_to_redis",
+    "state_differs",
+]
+
 
 class Difference(msgspec.Struct, frozen=True):
     """`kind` is stable, for metrics and scripts; `text` is for people. `seat` is the index in the seating."""
 
-    kind: str
+    kind: Kind
     text: str
     order: str = ""
     seat: int | None = None
@@ -54,12 +73,12 @@ async def audit(sale: str, store: Store, log: EventLog, ledger: Ledger, gateway:
     if record is None:
         raise NotFound(f"the ledger knows no sale named {sale!r}", code="unknown_sale")
     seen = await see(record, store, log, ledger, gateway)
-    found = list(compare(seen))
+    found = await _compared(seen)
     for _ in range(READINGS - 1):
         if found:
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
             seen = await see(record, store, log, ledger, gateway)
-            still = set(compare(seen))
+            still = set(await _compared(seen))
             found = [difference for difference in found if difference in still]
     return AuditReport(
         sale=sale,
@@ -70,6 +89,11 @@ async def audit(sale: str, store: Store, log: EventLog, ledger: Ledger, gateway:
         redis=seen.redis is not None,
         differences=found,
     )
+
+
+async def _compared(seen: Sightings) -> list[Difference]:
+    """In a thread: of a large sale it takes long, and whoever asks may be settling meanwhile."""
+    return await asyncio.to_thread(lambda: list(compare(seen)))
 
 
 def compare(seen: Sightings) -> Iterator[Difference]:

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from prometheus_client import Gauge
 
 from boxoffice.arrears import Arrears
+from boxoffice.auditing import Audits
 from boxoffice.batch import Batches
 from boxoffice.checkpoints import Checkpoints
 from boxoffice.effects import sink_of
@@ -104,6 +105,7 @@ async def run(
             Checkpoints(store, ledger).run(),
             Recovery(settings, store, ledger, log).run(),
             Renewals(store, ledger, log).run(),
+            Audits(store, log, ledger, gateway).run(),
             keep_forever(log, ledger),
         )
         async with _beside(loops):
