@@ -185,9 +185,6 @@ async def _audit(sale: str) -> AuditReport:
         return await run_audit(sale, office.store, event_log, office.ledger, gateway)
 
 
-app.command(epilog=examples("boxoffice rebuild tide-seoul", "boxoffice rebuild tide-seoul --yes"))(cli_sale.rebuild)
-
-
 def main() -> None:
     """Errors are one line on stderr: exit code 2 for a command that cannot be understood, else 1."""
     try:
