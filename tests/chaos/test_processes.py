@@ -77,15 +77,16 @@ async def test_a_zombie_comes_back_to_partitions_that_another_has(tmp_path: Path
     count = chaos.scale(1, 10)
     async with open_night(tmp_path, settle_processes=2) as night:
         async with night.crowd() as crowd:
-            for nth in range(count):
-                await crowd.paid(20)
-                await haunts(night, crowd, SETTLES[nth % 2], f"{step}:3:stop")
+            fenced = [await haunts(night, crowd, SETTLES[nth % 2], f"{step}:3:stop") for nth in range(count)]
         findings = await night.close()
     chaos.row(f"a zombie at {step}", count, findings)
     findings.assert_clean()
+    assert all(fenced), "it had nothing in hand, or nobody minded"
 
 
-async def haunts(night: Night, crowd: Crowd, name: str, failpoint: str) -> None:
+async def haunts(night: Night, crowd: Crowd, name: str, failpoint: str) -> bool:
+    """Whether the ledger fenced it off."""
+    await crowd.paid(20)
     zombie = await night.stack.restart(name, failpoint)
     async with asyncio.timeout(DIE_SECONDS):
         while not stands_still(zombie):
@@ -96,8 +97,7 @@ async def haunts(night: Night, crowd: Crowd, name: str, failpoint: str) -> None:
     assert stands_still(zombie)
     os.kill(zombie.pid, signal.SIGCONT)
     await crowd.heals()
-    assert zombie.running
-    assert zombie.said(b"has another consumer"), "it had nothing in hand"
+    return zombie.running and zombie.said(b"has another consumer")
 
 
 def stands_still(child: Child) -> bool:
