@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AsyncExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +12,14 @@ import typer
 
 from boxoffice import sales
 from boxoffice.console import Json, Who, Why, examples, open_office, print_json, print_table, run
-from boxoffice.errors import BadInput
+from boxoffice.errors import BadInput, NotFound
+from boxoffice.eventlog import open_log
+from boxoffice.ledger import open_ledger
+from boxoffice.recovery import Recovery
 from boxoffice.sale import MAX_RESOURCE_BYTES, ConcertSale, Policy, dump_sale, parse_sales, to_builtins
 from boxoffice.sales import SaleState
+from boxoffice.settings import Settings
+from boxoffice.store import Store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -175,3 +181,36 @@ async def _delete(name: str, who: str, why: str) -> None:
     async with open_office() as office:
         await sales.delete(office.store, office.ledger, office.board.view(name), who, why)
     typer.echo(f"concertsale/{name} deleted")
+
+
+def rebuild(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Writes a sale in Redis anew from the ledger and the log, as `settle` does by itself after a loss.
+
+    Buyers are answered 503 with Retry-After meanwhile, some 15 s. Places, holds and visits that are still in Redis
+    and do not contradict the ledger stay. `settle` must be running: what is in the log is settled first.
+    """
+    if not yes:
+        typer.confirm(f"{name} stands still for some 15 s. Go on?", abort=True, err=True)
+    run(_rebuild(name))
+    typer.echo(f"concertsale/{name} rebuilt")
+
+
+async def _rebuild(name: str) -> None:
+    settings = Settings.from_env()
+    async with AsyncExitStack() as stack:
+        store = await Store.open(settings)
+        stack.push_async_callback(store.close)
+        ledger = await open_ledger(settings)
+        stack.push_async_callback(ledger.close)
+        event_log = await open_log(settings, store)
+        stack.push_async_callback(event_log.close)
+        sale = await ledger.sale(name)
+        if sale is None or sale.dropped_ms is not None:
+            raise NotFound(f"there is no sale named {name!r} to rebuild; `boxoffice sale apply` makes one")
+        typer.echo(
+            f"rebuilding {name}: {settings.recovery_wait_seconds:.0f} s until nothing is under way, then the log"
+        )
+        await Recovery(settings, store, ledger, event_log).rebuild_by_hand(sale)

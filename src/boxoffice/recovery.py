@@ -9,12 +9,13 @@ the ledger. Buyers put their own places and sessions back with their signed toke
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 
 import msgspec
 
-from boxoffice.errors import BoxofficeError, NotFound, Recovering
+from boxoffice.errors import BoxofficeError, NotFound, Recovering, StoreUnavailable, Unavailable
 from boxoffice.eventlog import EventLog
 from boxoffice.ledger import Ledger
 from boxoffice.orderrecords import SettledOrder
@@ -23,9 +24,13 @@ from boxoffice.sale import Seating, Spec, record_of
 from boxoffice.salerecords import LineCheckpoint, SaleRecord
 from boxoffice.settings import Settings
 from boxoffice.store import Argument, Store
+from boxoffice.tasks import end
 
 LOOK_SECONDS = 1.0
-LEASE_MS = 60_000
+LEASE_MS = 10_000
+"""Renewed while we rebuild; when we die, another process begins anew."""
+RENEW_SECONDS = 3.0
+SETTLE_SECONDS = 60.0
 NUMBER_MARGIN = 10_000
 """More than the joins of the time between a checkpoint or snapshot and the fault."""
 GRACE_MS = 5_000
@@ -59,12 +64,24 @@ class Recovery:
         leased = [sale for sale in lost if await self._lease(sale.name)]
         if not leased:
             return []
-        log.warning("rebuilding after a loss of Redis: %s", ", ".join(sale.name for sale in leased))
-        await asyncio.sleep(self._settings.recovery_wait_seconds)
-        await self._settle_to_the_end()
-        for sale in leased:
-            await self.rebuild(sale)
-        return [sale.name for sale in leased]
+        names = [sale.name for sale in leased]
+        log.warning("rebuilding after a loss of Redis: %s", ", ".join(names))
+        renewing = asyncio.create_task(self._renew(names))
+        try:
+            await asyncio.sleep(self._settings.recovery_wait_seconds)
+            await self._settle_to_the_end()
+            for sale in leased:
+                await self.rebuild(sale)
+        finally:
+            await end([renewing])
+        return names
+
+    async def rebuild_by_hand(self, sale: SaleRecord) -> None:
+        """As if Redis had lost it: nobody changes the sale until it is rebuilt, by us or by a settle process."""
+        await self._store.execute("HSET", self._store.key(sale.name, "sale"), "run_id", "by hand")
+        while await self._is_lost(sale):
+            await self.look()
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _is_lost(self, sale: SaleRecord) -> bool:
         try:
@@ -77,16 +94,32 @@ class Recovery:
         key = self._store.key(name, "recovery")
         return bool(await self._store.execute("SET", key, self._me, "NX", "PX", LEASE_MS))
 
+    async def _renew(self, names: list[str]) -> None:
+        """Should a lease be lost all the same, the one who took it begins anew and what we write is refused."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            for name in names:
+                with contextlib.suppress(StoreUnavailable):
+                    key = self._store.key(name, "recovery")
+                    if await self._store.execute("GET", key) == self._me.encode():
+                        await self._store.execute("PEXPIRE", key, LEASE_MS)
+
     async def _settle_to_the_end(self) -> None:
-        """Waits until the ledger has everything that the log held when the fault was over."""
+        """Waits until the ledger has everything that the log held when the fault was over. Raises Unavailable."""
         ends = dict(enumerate(await self._log.ends()))
         log_id = await self._log.log_id()
-        async with asyncio.timeout(LEASE_MS / 1000):
-            while True:
-                settled = await self._ledger.positions(self._log.topic, log_id)
-                if all(end == 0 or settled.get(p, (0, 0))[0] >= end for p, end in ends.items()):
-                    return
-                await asyncio.sleep(0.1)
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                while True:
+                    if await self._is_settled(log_id, ends):
+                        return
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise Unavailable("settlement has not caught up with the log: is `boxoffice settle` running?") from None
+
+    async def _is_settled(self, log_id: str, ends: dict[int, int]) -> bool:
+        settled = await self._ledger.positions(self._log.topic, log_id)
+        return all(end == 0 or settled.get(p, (0, 0))[0] >= end for p, end in ends.items())
 
     async def rebuild(self, sale: SaleRecord) -> None:
         """Writes one sale from the ledger. Raises Unavailable when Redis is lost again on the way."""
@@ -94,7 +127,7 @@ class Recovery:
         seating = Seating.of(spec)
         point = await self._ledger.checkpoint_of(sale.uid) or LineCheckpoint(sale.uid, 1, 0, 0, 0, 0)
         reply = await self._store.call(
-            "rebuild_begin", sale.name, sale.uid, seating.digest, seating.total, sale.spec,
+            "rebuild_begin", sale.name, self._me, sale.uid, seating.digest, seating.total, sale.spec,
             spec.admission.initial_active, point.issued, point.called, point.lapsed, point.epoch,
             sale.opened_ms or 0, NUMBER_MARGIN, *record_of(spec),
         )  # fmt: skip
@@ -102,8 +135,8 @@ class Recovery:
         async for orders in self._ledger.orders_of(sale.uid):
             for start in range(0, len(orders), CHUNK):
                 args = [arg for order in orders[start : start + CHUNK] for arg in _order_args(order)]
-                await self._store.call("rebuild_orders", sale.name, *args)
-        _, kept, lost, again = await self._store.call("rebuild_end", sale.name, GRACE_MS)
+                await self._store.call("rebuild_orders", sale.name, self._me, *args)
+        _, kept, lost, again = await self._store.call("rebuild_end", sale.name, self._me, GRACE_MS)
         await self._store.execute("SADD", f"{self._store.instance}:sales", sale.name)
         await self._store.execute("DEL", self._store.key(sale.name, "recovery"))
         log.warning(

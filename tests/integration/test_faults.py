@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from boxoffice.embedded import Child
+from boxoffice.stack import environment
 from tests.integration.buyer import Buyer
 from tests.integration.house import SALE, House, open_house, resource
 
@@ -164,3 +167,30 @@ async def test_valkey_dies_with_buyers_waiting_and_inside(tmp_path: Path, wiped:
         await asyncio.gather(*(buyer.go_in(60) for buyer in waiting[:20]))
         assert {buyer.number for buyer in waiting} <= before, "nobody lost the place in line"
         await _assert_all_paid_once(house, paid)
+
+
+async def test_a_sale_is_rebuilt_by_hand(tmp_path: Path) -> None:
+    """Whoever waits, holds or has paid goes on as before."""
+    async with open_house(tmp_path, **QUICK) as house:
+        await house.apply(resource(seats=60))
+        buyers = await _insiders(house, 4)
+        holds = await _holds(buyers)
+        paid = [(await b.pay(h, f"k{h}")).json()["id"] for b, h in zip(buyers[:2], holds, strict=False)]
+        for buyer, order in zip(buyers, paid, strict=False):
+            assert (await buyer.until_settled(order))["state"] == "paid"
+        assert "rebuilt" in await _command(house, tmp_path, "rebuild", SALE, "--yes")
+        await house.until_recovered()
+        for buyer, hold in zip(buyers[2:], holds[2:], strict=True):
+            answer = await buyer.pay_surely(hold, "after", house.stack.urls)
+            paid.append((await buyer.until_settled(answer["id"]))["id"])
+        await _assert_all_paid_once(house, paid)
+        assert "no sale named 'nobody'" in await _command(house, tmp_path, "rebuild", "nobody", "--yes")
+
+
+async def _command(house: House, folder: Path, *argv: str) -> str:
+    """What `boxoffice` prints, as somebody in the stack's own shell runs it."""
+    env = environment(house.stack.settings())
+    child = Child("command", [sys.executable, "-m", "boxoffice", *argv], folder / f"{argv[1]}.log", env)
+    await child.start()
+    await child.wait()
+    return child.last_lines()

@@ -1,8 +1,8 @@
 -- Puts back what survived beside the ledger: holds whose seats are still free, with the time they had left;
 -- orders that the ledger does not know are published again. Then the sale goes on.
--- ARGV: run_id, grace_ms before the next call, so that tickets from before can put their places back
+-- ARGV: run_id, who rebuilds, grace_ms before the next call, so that tickets from before can put their places back
 -- Returns ok,kept holds,lost holds,orders to publish
-if redis.call('HGET', SALE, 'run_id') ~= 'rebuilding' then return { 'recovering' } end
+if redis.call('HGET', SALE, 'run_id') ~= 'rebuilding:' .. ARGV[2] .. ARGV[1] then return { 'recovering' } end
 local FINAL = { paid = true, refused = true, refunded = true }
 local gap = math.max(0, NOW - number('last_ms'))
 local kept, lost, again = 0, 0, 0
@@ -61,7 +61,7 @@ if called > 0 and redis.call('EXISTS', P .. 'calls') == 0 then
   local cohort = NOW .. ':' .. (NOW - number('stopped_ms') - gap)
   redis.call('ZADD', P .. 'calls', called, cohort)
 end
-redis.call('HSET', SALE, 'run_id', ARGV[1], 'recovered_ms', NOW, 'resume_ms', NOW + tonumber(ARGV[2]),
+redis.call('HSET', SALE, 'run_id', ARGV[1], 'recovered_ms', NOW, 'resume_ms', NOW + tonumber(ARGV[3]),
   'last_ms', NOW, 'stopped_ms', number('stopped_ms') + gap, 'carry', 0, 'departures', 0)
 redis.call('DEL', P .. 'witness')
 return { 'ok', kept, lost, again }

@@ -1,9 +1,9 @@
 -- Writes orders as the ledger has them: what is paid is sold, what is unresolved keeps its seats.
--- ARGV: run_id, then for each order: id, state, reason, place, hold, seats (comma list), placed_ms, method,
+-- ARGV: run_id, who rebuilds, then for each order: id, state, reason, place, hold, seats (comma list), placed_ms, method,
 --       currency, fingerprint
 -- Returns ok
-if redis.call('HGET', SALE, 'run_id') ~= 'rebuilding' then return { 'recovering' } end
-for i = 2, #ARGV, 10 do
+if redis.call('HGET', SALE, 'run_id') ~= 'rebuilding:' .. ARGV[2] .. ARGV[1] then return { 'recovering' } end
+for i = 3, #ARGV, 10 do
   local id, state, place, hold_id, seats = ARGV[i], ARGV[i + 1], ARGV[i + 3], ARGV[i + 4], split(ARGV[i + 5])
   local key = P .. 'order:' .. id
   if redis.call('EXISTS', key) == 0 then
