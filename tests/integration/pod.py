@@ -77,8 +77,9 @@ class Pod:
 
 
 def _server(app: Starlette) -> uvicorn.Server:
-    config = uvicorn.Config(app, http="httptools", ws="none", lifespan="on", log_level="warning", access_log=False)
-    return uvicorn.Server(config)
+    """Keeps connections as long as the real one: one that ends just as a buyer uses it is no answer."""
+    given: dict[str, Any] = {"http": "httptools", "ws": "none", "lifespan": "on", "log_level": "warning"}
+    return uvicorn.Server(uvicorn.Config(app, access_log=False, timeout_keep_alive=75, **given))
 
 
 def _listening() -> socket.socket:
