@@ -9,10 +9,10 @@ READY := $(VENV)/.ready
 RUN := PYTHONPATH=src $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: help demo test chaos lint format bench lock setup browser servers clean
+.PHONY: help demo test chaos lint format bench bench-settle lock setup browser servers clean
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo; echo '  make demo ARGS="--buyers 2000 --seed 7"    pass options on'
 
 $(READY): requirements-dev.lock
@@ -46,8 +46,11 @@ format: $(READY) ## let ruff format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-bench: $(READY) ## requests a second and CPU a request, beside limits taken in the same run
+bench: $(READY) $(if $(findstring production,$(ARGS)),servers) ## requests a second and CPU a request, beside limits taken in the same run
 	@$(RUN) load/bench/bench.py $(ARGS)
+
+bench-settle: $(READY) servers ## orders a second from Kafka into MySQL, beside a limit taken in the same run
+	@$(RUN) load/bench/settle.py $(ARGS)
 
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile -q pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
