@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from boxoffice import admission, holds, identity, line, payments, tokens
 from boxoffice.context import Context
-from boxoffice.errors import BadInput, Unauthorized, Unavailable
+from boxoffice.errors import BadInput, NotFound, Recovering, Unauthorized, Unavailable
 from boxoffice.polling import PREFIX, binding_of, get_line, get_whereabouts, ticket_of
 from boxoffice.snapshot import View
 from boxoffice.times import rfc3339
@@ -236,10 +236,21 @@ def _sse(order: payments.Order) -> bytes:
 Handler = Callable[[Context, View, Request], Awaitable[Response]]
 
 
+async def answer(handler: Handler, ctx: Context, sale: str, request: Request) -> Response:
+    """Redis that does not know a sale of this pod has lost it, or it was dropped since the last beat: it is not known
+    which before the next."""
+    view = ctx.board.view(sale)
+    try:
+        return await handler(ctx, view, request)
+    except NotFound as error:
+        if error.code != "unknown_sale":
+            raise
+        raise Recovering(f"Redis does not know {sale!r}; it is being restored if it was lost") from None
+
+
 def _route(rest: str, method: str, handler: Handler) -> Route:
     async def endpoint(request: Request) -> Response:
-        ctx: Context = request.app.state.context
-        return await handler(ctx, ctx.board.view(request.path_params["sale"]), request)
+        return await answer(handler, request.app.state.context, request.path_params["sale"], request)
 
     return Route("/api/v1/sales/{sale}" + rest, endpoint, methods=[method])
 

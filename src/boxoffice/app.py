@@ -85,7 +85,7 @@ class _App(Starlette):
             return await super().__call__(scope, receive, send)
         request, context = Request(scope, receive), self.context
         try:
-            response = await handler(context, context.board.view(sale), request)
+            response = await api.answer(handler, context, sale, request)
         except BoxofficeError as error:
             response = await on_error(request, error)
         except Exception as error:

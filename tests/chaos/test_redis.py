@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from boxoffice.local.redis import LocalRedis
+from boxoffice.local.redis import LocalCluster, LocalRedis
+from boxoffice.settings import Settings
+from boxoffice.store import Store
 from tests.chaos.conftest import Chaos
-from tests.chaos.night import open_night
+from tests.chaos.crowd import Guest
+from tests.chaos.night import Night, open_night
+from tests.integration.house import SALE
+
+AT_A_TIME = 64
+"""Requests of those who only wait."""
 
 
 async def test_redis_is_killed_and_reads_its_file(tmp_path: Path, chaos: Chaos) -> None:
@@ -21,3 +33,110 @@ async def test_redis_is_killed_and_reads_its_file(tmp_path: Path, chaos: Chaos) 
         findings = await night.close()
     chaos.row("Redis is killed and reads its file", count, findings)
     findings.assert_clean()
+
+
+class Insider(Guest):
+    """Has seats in hand when Redis forgets them, and buys only after that."""
+
+    def __init__(self, night: Night, nth: int, forgotten: asyncio.Event) -> None:
+        super().__init__(night.house, nth)
+        self.holds = asyncio.Event()
+        self._forgotten = forgotten
+
+    async def _buy(self) -> None:
+        await self._ask("hold", self._buyer.hold, 201)
+        self.holds.set()
+        await self._forgotten.wait()
+        await super()._buy()
+
+
+class Waiter(Guest):
+    """Comes, and looks once, after Redis forgot all, whether the place is still its own; then it goes."""
+
+    @property
+    def number(self) -> int:
+        return self._buyer.number
+
+    async def join(self) -> None:
+        await self._enter()
+
+    async def look(self) -> None:
+        where = await self._ask("poll", self._buyer.whereabouts, 200, 401, 409, 410)
+        state = where.json().get("state") or where.json()["code"]
+        self.end = state if state in ("waiting", "called") else f"place lost: {state}"
+        if where.json().get("number", self.number) != self.number:
+            self.end = "place lost: another number"
+
+    async def leave(self) -> None:
+        await self._ask("leave", lambda: self._buyer.send("DELETE", "/places/me", self._buyer.ticket), 204, 410)
+
+
+async def few_at_a_time(steps: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """In their order."""
+    rest = iter(steps)
+
+    async def work() -> None:
+        for step in rest:
+            await step()
+
+    await asyncio.gather(*(work() for _ in range(AT_A_TIME)))
+
+
+async def test_redis_is_wiped_with_buyers_waiting_and_inside(tmp_path: Path, chaos: Chaos) -> None:
+    """The places are in the buyers' tickets, and nowhere else any more."""
+    inside, waiting = chaos.scale(10, 200), chaos.scale(200, 10_000)
+    redis, forgotten = LocalRedis(tmp_path / "redis"), asyncio.Event()
+    async with open_night(tmp_path, redis=redis, active=inside) as night:
+        async with night.crowd(concurrency=10) as crowd:
+            await crowd.paid(20)
+        async with night.crowd(concurrency=0) as crowd:
+            insiders = [Insider(night, 1000 + nth, forgotten) for nth in range(inside)]
+            crowd.guests += insiders
+            async with asyncio.TaskGroup() as group:
+                buying = [group.create_task(insider.live(lambda: night.watch.era)) for insider in insiders]
+                await asyncio.gather(*(insider.holds.wait() for insider in insiders))
+                waiters = [Waiter(night.house, nth) for nth in range(waiting)]
+                await few_at_a_time(waiter.join for waiter in waiters)
+                waiters.sort(key=lambda waiter: waiter.number)
+                await night.house.until_seen_by_all_pods()
+
+                await redis.kill()
+                redis.wipe()
+                await redis.start()
+                begun = time.monotonic()
+                forgotten.set()
+                await few_at_a_time(waiter.look for waiter in waiters[: waiting // 50])
+                await asyncio.gather(*buying)
+                crowd.healed.append(time.monotonic() - begun)
+                await few_at_a_time(waiter.look for waiter in waiters[waiting // 50 :])
+                await few_at_a_time(waiter.leave for waiter in waiters)
+        async with night.crowd() as crowd:
+            await crowd.heals()
+        findings = await night.close()
+    numbers = Counter(waiter.number for waiter in waiters) + Counter(guest.story.number for guest in night.guests)
+    findings = replace(
+        findings,
+        places_lost=findings.places_lost + sum(waiter.end.startswith("place lost") for waiter in waiters),
+        numbers_twice=sum(count > 1 for count in numbers.values()),
+        problems=[*findings.problems, *(surprise for waiter in waiters for surprise in waiter.surprises)],
+    )
+    chaos.row(f"Redis is wiped with {waiting:,} waiting and {inside} inside", 1, findings)
+    findings.assert_clean()
+
+
+async def test_a_master_of_the_cluster_is_killed(tmp_path: Path, chaos: Chaos) -> None:
+    redis, count = LocalCluster(tmp_path / "redis"), chaos.scale(1, 10)
+    async with open_night(tmp_path, redis=redis) as night:
+        async with night.crowd() as crowd:
+            for _ in range(count):
+                await crowd.paid(20)
+                await (await redis.master(key_of_the_sale(night.stack.settings()))).kill()
+                await crowd.heals()
+                await redis.start()
+        findings = await night.close()
+    chaos.row("a master of the Redis Cluster is killed", count, findings)
+    findings.assert_clean()
+
+
+def key_of_the_sale(settings: Settings) -> str:
+    return Store(settings).key(SALE, "sale")
