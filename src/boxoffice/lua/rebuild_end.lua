@@ -56,8 +56,9 @@ for _, place in ipairs(redis.call('HKEYS', P .. 'busy')) do
   if redis.call('HEXISTS', P .. 'session', place) == 0 then redis.call('SADD', P .. 'overstay', place) end
 end
 
+-- Those whose call was lost with it were all called now, else each would be called when it comes.
 local called = number('called')
-if called > 0 and redis.call('EXISTS', P .. 'calls') == 0 then
+if called > 0 and redis.call('ZCOUNT', P .. 'calls', called, '+inf') == 0 then
   local cohort = NOW .. ':' .. (NOW - number('stopped_ms') - gap)
   redis.call('ZADD', P .. 'calls', called, cohort)
 end
