@@ -29,7 +29,7 @@ WRONG_SECONDS = 300
 @pytest.mark.parametrize("step", APP_STEPS)
 async def test_an_app_is_killed_between_two_steps_of_an_order(tmp_path: Path, chaos: Chaos, step: str) -> None:
     count = chaos.scale(1, 20)
-    async with open_night(tmp_path) as night:
+    async with open_night(tmp_path, seats=chaos.scale(3000, 20_000)) as night:
         name = f"serve-{night.stack.serve_ports[0]}"
         async with night.crowd() as crowd:
             await crowd.paid(20)
