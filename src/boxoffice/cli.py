@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from boxoffice import __version__, cli_orders, cli_sale, migrations
+from boxoffice import __version__, cli_engines, cli_orders, cli_sale, migrations
 from boxoffice.audit import AuditReport, audit as run_audit
 from boxoffice.console import Json, examples, fail, open_office, print_json, run
 from boxoffice.engines import Kind
@@ -36,6 +36,7 @@ app = typer.Typer(
         "boxoffice audit tide-seoul                  # is everything written down, once?",
     ),
 )
+app.add_typer(cli_engines.app)
 app.add_typer(cli_sale.app, name="sale")
 app.add_typer(cli_orders.orders, name="orders")
 app.add_typer(cli_orders.dlq, name="dlq")
@@ -185,6 +186,9 @@ async def _audit(sale: str) -> AuditReport:
         return await run_audit(sale, office.store, event_log, office.ledger, gateway)
 
 
+app.command(epilog=examples("boxoffice rebuild tide-seoul", "boxoffice rebuild tide-seoul --yes"))(cli_sale.rebuild)
+
+
 def main() -> None:
     """Errors are one line on stderr: exit code 2 for a command that cannot be understood, else 1."""
     try:
@@ -197,6 +201,6 @@ def main() -> None:
         if not hasattr(error, "format_message"):  # Typer's own errors; their class moves between its versions
             raise
         if not error.args or not str(error.args[0]).startswith("Usage:"):
-            fail(error.format_message(), 2)
+            fail(" ".join(error.format_message().split()), 2)  # a list of choices comes a line each
         typer.echo(error.format_message(), err=True)  # a command that was called with nothing shows its help
         sys.exit(2)

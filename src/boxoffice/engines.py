@@ -61,14 +61,22 @@ class Engines:
         return [child for server in self.servers for child in server.children]
 
     async def start(self) -> None:
-        """All at a time; raises the first fault when none is starting any more, so that all can be stopped."""
-        results = await asyncio.gather(*(server.start() for server in self.servers), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        await all_started(self.servers)
 
     async def stop(self) -> None:
-        await asyncio.gather(*(server.stop() for server in self.servers))
+        await all_stopped(self.servers)
+
+
+async def all_started(servers: Sequence[Server]) -> None:
+    """At the same time; raises the first fault when none is starting any more, so that all can be stopped."""
+    results = await asyncio.gather(*(server.start() for server in servers), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def all_stopped(servers: Sequence[Server]) -> None:
+    await asyncio.gather(*(server.stop() for server in servers))
 
 
 def embedded(data_dir: Path) -> Engines:

@@ -8,7 +8,8 @@ import os
 import secrets
 import shlex
 import sys
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -104,9 +105,8 @@ class Stack:
         )
 
     def _write_env(self) -> None:
-        lines = [f"export {name}={shlex.quote(text)}\n" for name, text in own_environment(self.settings()).items()]
         self.env_file.touch(mode=0o600)
-        self.env_file.write_text("".join(lines))
+        self.env_file.write_text(exports(asdict(self.settings())))
 
     async def _run_to_end(self, command: str) -> None:
         child = self._child(command, command, self.settings())
@@ -173,4 +173,14 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def own_environment(settings: Settings) -> dict[str, str]:
-    return {f"BOXOFFICE_{f.name.upper()}": str(getattr(settings, f.name)) for f in fields(settings)}
+    return variables(asdict(settings))
+
+
+def variables(changes: Mapping[str, Any]) -> dict[str, str]:
+    """The environment variables of some settings."""
+    return {f"BOXOFFICE_{name.upper()}": str(value) for name, value in changes.items()}
+
+
+def exports(changes: Mapping[str, Any]) -> str:
+    """The same for a shell, a line each."""
+    return "".join(f"export {name}={shlex.quote(text)}\n" for name, text in variables(changes).items())

@@ -9,6 +9,10 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.integration.processes import left_behind
+
 KEYS = {
     "sold": int,
     "refused": int,
@@ -34,24 +38,11 @@ async def start(*arguments: str | Path) -> asyncio.subprocess.Process:
     )
 
 
-def left_behind(data_dir: Path) -> list[str]:
-    """Command lines of processes that work for this directory: the store and k6 by argument, ours by setting."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
-        except OSError:
-            continue
-        if str(data_dir).encode() in command + environment and int(process.name) != os.getpid():
-            found.append(command.replace(b"\0", b" ").decode())
-    return found
-
-
-async def test_a_small_house_is_sold_and_every_promise_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engines", ["embedded", "production"])
+async def test_a_small_house_is_sold_and_every_promise_kept(tmp_path: Path, engines: str) -> None:
     data_dir, report_file = tmp_path / "data", tmp_path / "report.json"
-    demo = await start(
-        "--buyers", "60", "--seats", "30", "--seed", "5", "--data-dir", data_dir, "--report", report_file
-    )
+    crowd = ("--buyers", "60", "--seats", "30", "--seed", "5", "--engines", engines)
+    demo = await start(*crowd, "--data-dir", data_dir, "--report", report_file)
     out, err = await asyncio.wait_for(demo.communicate(), 240)
     assert demo.returncode == 0, out.decode() + err.decode()
     assert err == b""
@@ -66,7 +57,7 @@ async def test_a_small_house_is_sold_and_every_promise_kept(tmp_path: Path) -> N
     text = out.decode()
     assert "kept    no seat is sold twice" in text
     assert "BROKEN" not in text
-    assert left_behind(data_dir) == []
+    assert left_behind(data_dir) == {}
 
 
 async def test_ctrl_c_in_the_middle_leaves_nothing_running(tmp_path: Path) -> None:
@@ -80,4 +71,4 @@ async def test_ctrl_c_in_the_middle_leaves_nothing_running(tmp_path: Path) -> No
     demo.send_signal(signal.SIGINT)
     _, err = await asyncio.wait_for(demo.communicate(), 60)
     assert (demo.returncode, err) == (130, b"")
-    assert left_behind(data_dir) == []
+    assert left_behind(data_dir) == {}

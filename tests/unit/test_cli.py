@@ -15,7 +15,7 @@ from boxoffice import __version__
 from boxoffice.cli import app, main
 
 COMMANDS = {
-    "": ["demo", "serve", "admin", "settle", "migrate", "audit"],
+    "": ["demo", "engines", "serve", "admin", "settle", "migrate", "audit", "rebuild"],
     "sale": ["apply", "list", "get", "hold", "drain", "close", "resume", "delete"],
     "orders": ["list", "show", "refund"],
     "dlq": ["list", "show", "replay", "discard"],
@@ -96,6 +96,11 @@ def test_without_a_command_shows_its_help(monkeypatch: pytest.MonkeyPatch, capsy
         ("demo --buyers -5", 2, "--buyers"),
         ("demo --buyers 1000000000", 2, "--buyers"),
         ("demo --seats 3", 2, "--seats"),
+        ("demo --engines paper", 2, "'paper'"),
+        ("engines", 2, "names"),
+        ("engines oracle", 2, "'oracle'"),
+        ("engines kafka mysql mariadb", 1, "mysql and mariadb both would be BOXOFFICE_LEDGER_URL: leave one out"),
+        ("engines redis redis", 1, "leave one out"),
         ("sale apply", 2, "--file"),
         ("sale apply -f /no/such/file.yaml", 1, "/no/such/file.yaml: No such file or directory"),
         ("sale apply -f /", 1, "/: Is a directory"),
