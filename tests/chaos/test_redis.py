@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from boxoffice.local.redis import LocalCluster, LocalRedis
+from boxoffice.local.redis import LocalCluster, LocalRedis, LocalSentinel, RedisProcess
 from boxoffice.settings import Settings
 from boxoffice.store import Store
 from tests.chaos.conftest import Chaos
@@ -19,6 +19,7 @@ from tests.integration.house import SALE
 
 AT_A_TIME = 64
 """Requests of those who only wait."""
+LOOK_SECONDS = 0.05
 
 
 async def test_redis_is_killed_and_reads_its_file(tmp_path: Path, chaos: Chaos) -> None:
@@ -121,6 +122,38 @@ async def test_redis_is_wiped_with_buyers_waiting_and_inside(tmp_path: Path, cha
         problems=[*findings.problems, *(surprise for waiter in waiters for surprise in waiter.surprises)],
     )
     chaos.row(f"Redis is wiped with {waiting:,} waiting and {inside} inside", 1, findings)
+    findings.assert_clean()
+
+
+async def cut_off(master: RedisProcess) -> None:
+    """Its replicas hear no more of it, and it goes on taking writes, as any does until `min-replicas-max-lag`."""
+    await master.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+    await master.ask("ACL", "SETUSER", "default", "-psync", "-sync")
+    await master.ask("CLIENT", "KILL", "TYPE", "replica")
+
+
+async def another_master(sentinel: LocalSentinel, former: RedisProcess, seconds: float = 30.0) -> RedisProcess:
+    async with asyncio.timeout(seconds):
+        while (master := await sentinel.master()) is former:
+            await asyncio.sleep(LOOK_SECONDS)
+    return master
+
+
+async def test_a_failover_loses_the_last_second(tmp_path: Path, chaos: Chaos) -> None:
+    redis, count = LocalSentinel(tmp_path / "redis"), chaos.scale(1, 10)
+    async with open_night(tmp_path, redis=redis) as night:
+        async with night.crowd() as crowd:
+            for _ in range(count):
+                await crowd.paid(20)
+                master = await redis.master()
+                await cut_off(master)
+                await asyncio.sleep(1)
+                await master.kill()
+                await another_master(redis, master)
+                await crowd.heals()
+                await redis.start()
+        findings = await night.close()
+    chaos.row("a failover loses the last second", count, findings)
     findings.assert_clean()
 
 
