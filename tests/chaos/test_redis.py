@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from boxoffice.local.redis import LocalCluster, LocalRedis, LocalSentinel, RedisProcess
+from boxoffice.local.redis import MASTER_NAME, LocalCluster, LocalRedis, LocalSentinel, RedisProcess
 from boxoffice.settings import Settings
 from boxoffice.store import Store
 from tests.chaos.conftest import Chaos
@@ -132,6 +134,11 @@ async def cut_off(master: RedisProcess) -> None:
     await master.ask("CLIENT", "KILL", "TYPE", "replica")
 
 
+async def let_in_again(former: RedisProcess) -> None:
+    await former.ask("ACL", "SETUSER", "default", "+psync", "+sync")
+    await former.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+
+
 async def another_master(sentinel: LocalSentinel, former: RedisProcess, seconds: float = 30.0) -> RedisProcess:
     async with asyncio.timeout(seconds):
         while (master := await sentinel.master()) is former:
@@ -154,6 +161,33 @@ async def test_a_failover_loses_the_last_second(tmp_path: Path, chaos: Chaos) ->
                 await redis.start()
         findings = await night.close()
     chaos.row("a failover loses the last second", count, findings)
+    findings.assert_clean()
+
+
+async def test_an_old_master_still_answers_for_five_seconds(tmp_path: Path, chaos: Chaos) -> None:
+    """To one pod, whose only sentinel stands still while the others elect; writes to it are lost."""
+    redis, count = LocalSentinel(tmp_path / "redis"), chaos.scale(1, 5)
+    async with open_night(tmp_path, redis=redis) as night:
+        blind = redis.sentinels[0]
+        pod = night.stack.child(f"serve-{night.stack.serve_ports[0]}")
+        assert pod.env is not None
+        pod.env["BOXOFFICE_STORE_URL"] = f"redis+sentinel://127.0.0.1:{blind.port}/{MASTER_NAME}/0"
+        await night.stack.restart(pod.name)
+        async with night.crowd() as crowd:
+            for _ in range(count):
+                await crowd.paid(20)
+                master = await redis.master()
+                await cut_off(master)
+                os.kill(blind.pid, signal.SIGSTOP)
+                await redis.sentinels[1].ask("SENTINEL", "FAILOVER", MASTER_NAME)
+                await asyncio.sleep(5)
+                assert (await master.info("replication"))[b"role"] == b"master", "it was told too early"
+                os.kill(blind.pid, signal.SIGCONT)
+                await crowd.heals()
+                await let_in_again(master)
+                await redis.start()
+        findings = await night.close()
+    chaos.row("an old master still answers for 5 s", count, findings)
     findings.assert_clean()
 
 
