@@ -42,12 +42,16 @@ class Shop:
     async def apply(self, **changes: Any) -> str:
         """Puts a sale up through the admin port and returns its name; `changes` as in `resource`."""
         name = next(self._names)
+        await self.change(name, **changes)
+        await self._until(name, lambda line: line is not None)
+        return name
+
+    async def change(self, name: str, **changes: Any) -> None:
+        """Applies the sale (again), as it then is; `changes` as in `resource`."""
         bearer = {"authorization": f"Bearer {self.admin_token}"}
         document = resource(name=name, **changes)
         answer = await self._client.post(f"{self.admin_url}/admin/api/sales", json=document, headers=bearer)
-        assert answer.status_code == 201, answer.text
-        await self._until(name, lambda line: line is not None)
-        return name
+        assert answer.status_code in (200, 201), answer.text
 
     async def until_lapsed(self, name: str) -> None:
         """Somebody was called and did not come."""

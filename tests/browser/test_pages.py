@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, Request, Route, expect
 
-from tests.browser.conftest import PHONE, Shop, Visitor, Visitors
+from tests.browser.conftest import PATIENCE_MS, PHONE, Shop, Visitor, Visitors
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -146,20 +146,22 @@ async def test_the_waiting_page_moves_by_itself_and_outlives_the_network(shop: S
 
 
 async def test_an_early_ticket_becomes_a_number_at_the_opening(shop: Shop, visitor: Visitors) -> None:
-    sale = await shop.apply(seating=HALL, opens_in=5)
+    sale = await shop.apply(seating=HALL, opens_in=15)
     buyer = await visitor()
     await buyer.join(sale)
     await expect(buyer.page.locator("[data-view=prequeue]")).to_be_visible()
     before = (await buyer.memory(sale))["ticket"]
-    await buyer.page.wait_for_url("**/seats")
+    await buyer.page.wait_for_url("**/seats", timeout=2 * PATIENCE_MS)
     assert (await buyer.memory(sale))["ticket"] != before
 
 
 async def test_who_is_not_there_when_called_may_join_again(shop: Shop, visitor: Visitors) -> None:
-    sale = await shop.apply(seating=HALL, opens_in=3, line={"claimSeconds": 5})
+    claim = {"line": {"claimSeconds": 5}, "seating": HALL}
+    sale = await shop.apply(**claim, policy="Hold")
     buyer = await visitor()
     await buyer.join(sale)
     await buyer.page.goto("about:blank")
+    await shop.change(sale, **claim)  # called only now, when nobody is at the page any more
     await shop.until_lapsed(sale)
     await buyer.go(sale, "wait")
     await expect(buyer.page.locator("h1")).to_have_text("Your turn has passed")
