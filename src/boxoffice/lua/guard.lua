@@ -78,16 +78,22 @@ local function start_session(place, sid, n, until_ms)
   redis.call('SREM', P .. 'overstay', place)
 end
 
--- A buyer who still has an unsettled order stays counted as inside until it is settled.
-local function end_session(place)
-  if redis.call('ZREM', P .. 'sessions', place) == 0 then return end
-  redis.call('HDEL', P .. 'session', place)
-  add('ended', 1)
-  if redis.call('HEXISTS', P .. 'busy', place) == 1 then
-    redis.call('SADD', P .. 'overstay', place)
-  else
-    add('departed', 1)
+-- Sessions of these places, once each, end. A buyer who still has an unsettled order stays counted as inside until
+-- it is settled.
+local function end_sessions(places)
+  local ended, unsettled = {}, {}
+  for i, score in ipairs(redis.call('ZMSCORE', P .. 'sessions', unpack(places))) do
+    if score then ended[#ended + 1] = places[i] end
   end
+  if #ended == 0 then return end
+  redis.call('ZREM', P .. 'sessions', unpack(ended))
+  redis.call('HDEL', P .. 'session', unpack(ended))
+  add('ended', #ended)
+  for i, orders in ipairs(redis.call('HMGET', P .. 'busy', unpack(ended))) do
+    if orders then unsettled[#unsettled + 1] = ended[i] end
+  end
+  if #unsettled > 0 then redis.call('SADD', P .. 'overstay', unpack(unsettled)) end
+  add('departed', #ended - #unsettled)
 end
 
 -- nil when this admission is the live one of its place; else why not. An admission from before Redis lost its
@@ -118,30 +124,34 @@ local function seat_states(seats)
   return redis.call('BITFIELD', P .. 'map', unpack(ops))
 end
 
--- Moves seats to a state; `owner` is 'h<hold>' or 'o<order>', nil for free. Counts every change.
-local function set_seats(seats, state, owner)
-  local old = seat_states(seats)
-  local ops, moved = {}, 0
-  for i, seat in ipairs(seats) do
-    ops[#ops + 1] = 'SET'
-    ops[#ops + 1] = 'u2'
-    ops[#ops + 1] = '#' .. seat
-    ops[#ops + 1] = state
-    if old[i] ~= state then
-      add(COUNTER[old[i]], -1)
+-- Moves seats to a state and counts every change.
+local function mark_seats(seats, state)
+  if #seats == 0 then return end
+  local ops, was, moved = {}, {}, 0
+  for _, seat in ipairs(seats) do
+    local n = #ops
+    ops[n + 1], ops[n + 2], ops[n + 3], ops[n + 4] = 'SET', 'u2', '#' .. seat, state
+  end
+  for _, old in ipairs(redis.call('BITFIELD', P .. 'map', unpack(ops))) do
+    if old ~= state then
+      was[old] = (was[old] or 0) + 1
       moved = moved + 1
     end
-    if owner then
-      redis.call('HSET', P .. 'owner', seat, owner)
-    else
-      redis.call('HDEL', P .. 'owner', seat)
-    end
   end
-  redis.call('BITFIELD', P .. 'map', unpack(ops))
-  if moved > 0 then
-    add(COUNTER[state], moved)
-    add('map_v', 1)
-  end
+  if moved == 0 then return end
+  for old, count in pairs(was) do add(COUNTER[old], -count) end
+  add(COUNTER[state], moved)
+  add('map_v', 1)
+end
+
+-- Moves seats to a state and to an owner: 'h<hold>' or 'o<order>', nil for free.
+local function set_seats(seats, state, owner)
+  if #seats == 0 then return end
+  mark_seats(seats, state)
+  if not owner then return redis.call('HDEL', P .. 'owner', unpack(seats)) end
+  local owned = {}
+  for i, seat in ipairs(seats) do owned[2 * i - 1], owned[2 * i] = seat, owner end
+  redis.call('HSET', P .. 'owner', unpack(owned))
 end
 
 local function read_hold(id)
@@ -173,33 +183,50 @@ local function count_seats(place, by)
   end
 end
 
--- Ends a hold's record. The seats are the caller's business.
-local function forget_hold(id, hold)
-  redis.call('HDEL', P .. 'holds', id)
-  redis.call('ZREM', P .. 'hold_until', id)
+local function keys_of(set)
+  local keys = {}
+  for key in pairs(set) do keys[#keys + 1] = key end
+  return keys
+end
+
+-- A place's live holds but for `gone`, as a comma list; '' for none.
+local function rest_of(mine, gone)
   local rest = {}
-  for _, other in ipairs(holds_of(hold.place)) do
-    if other ~= id then rest[#rest + 1] = other end
+  for id in string.gmatch(mine or '', '%d+') do
+    if not gone[id] then rest[#rest + 1] = id end
   end
-  if #rest == 0 then
-    redis.call('HDEL', P .. 'mine', hold.place)
-  else
-    redis.call('HSET', P .. 'mine', hold.place, table.concat(rest, ','))
+  return table.concat(rest, ',')
+end
+
+-- Ends the records of holds, given by id. Their seats are the caller's business.
+local function forget_holds(holds)
+  local ids, by_place, empty = keys_of(holds), {}, {}
+  if #ids == 0 then return end
+  redis.call('HDEL', P .. 'holds', unpack(ids))
+  redis.call('ZREM', P .. 'hold_until', unpack(ids))
+  for _, hold in pairs(holds) do by_place[hold.place] = true end
+  local places = keys_of(by_place)
+  for i, mine in ipairs(redis.call('HMGET', P .. 'mine', unpack(places))) do
+    local rest = rest_of(mine, holds)
+    if rest == '' then
+      empty[#empty + 1] = places[i]
+    else
+      redis.call('HSET', P .. 'mine', places[i], rest)
+    end
   end
+  if #empty > 0 then redis.call('HDEL', P .. 'mine', unpack(empty)) end
 end
 
 -- Gives the seats of a hold back to everybody.
 local function free_hold(id, hold)
   set_seats(hold.seats, FREE, nil)
   count_seats(hold.place, -#hold.seats)
-  forget_hold(id, hold)
+  forget_holds({ [id] = hold })
 end
 
-local function busy(place, by)
-  if redis.call('HINCRBY', P .. 'busy', place, by) <= 0 then
-    redis.call('HDEL', P .. 'busy', place)
-    if redis.call('SREM', P .. 'overstay', place) == 1 then add('departed', 1) end
-  end
+-- One more order of this place is unsettled.
+local function busy(place)
+  redis.call('HINCRBY', P .. 'busy', place, 1)
 end
 
 -- The counters that a new record starts with.

@@ -14,6 +14,6 @@ if session and string.match(session, ':(%d+)$') == ARGV[3] then
     local hold = read_hold(id)
     if hold and hold.state == 'held' then free_hold(id, hold) end
   end
-  end_session(place)
+  end_sessions({ place })
 end
 return { 'ok' }

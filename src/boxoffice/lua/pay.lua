@@ -33,7 +33,7 @@ hold.state, hold.order = 'paying', id
 write_hold(hold_id, hold)
 redis.call('ZREM', P .. 'hold_until', hold_id)
 set_seats(hold.seats, PAYING, 'o' .. id)
-busy(place, 1)
+busy(place)
 redis.call('HSET', key, 'fingerprint', ARGV[9], 'state', 'pending', 'lease_ms', lease, 'placed_ms', NOW,
   'seats', table.concat(hold.seats, ','), 'place', place, 'hold', hold_id, 'method', ARGV[10],
   'currency', ARGV[12], 'sid', ARGV[3], 'number', ARGV[6], 'reason', '')

@@ -16,7 +16,7 @@ end
 
 local function keep_paying(id, hold)
   set_seats(hold.seats, PAYING, 'o' .. hold.order)
-  busy(hold.place, 1)
+  busy(hold.place)
   local key = P .. 'order:' .. hold.order
   if redis.call('HGET', key, 'state') ~= 'unresolved' then
     redis.call('HSET', key, 'state', 'pending', 'lease_ms', NOW)

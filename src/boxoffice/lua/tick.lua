@@ -29,7 +29,7 @@ local function expire_sessions()
         add('expired_holds', 1)
       end
     end
-    end_session(place)
+    end_sessions({ place })
     add('expired_sessions', 1)
   end
 end
