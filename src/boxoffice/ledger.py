@@ -110,12 +110,15 @@ class Ledger(OrderRecords):
         return msgspec.structs.replace(claim, next=to, applied=applied)
 
     async def look_again(self, claim: Claim) -> Claim:
-        """Where the position stands after a write whose outcome is unknown. Raises Fenced."""
+        """Where the position stands, after a write whose outcome is unknown or a long silence. Raises Fenced, too
+        when the database was put back to an older copy: what it has forgotten is still in the log."""
         statement = sa.select(positions).where(*_position(claim.topic, claim.log_id, claim.partition))
         async with self.reading() as connection:
-            row = (await connection.execute(statement)).one()
-        if row.fence != claim.fence:
+            row = (await connection.execute(statement)).first()
+        if row is None or row.fence != claim.fence:
             raise Fenced(f"partition {claim.partition} has another consumer")
+        if row.next_offset < claim.next:
+            raise Fenced(f"partition {claim.partition} was put back from {claim.next} to {row.next_offset}")
         return msgspec.structs.replace(claim, next=row.next_offset, applied=row.applied)
 
     async def move_applied(self, claim: Claim, applied: int) -> Claim:

@@ -24,6 +24,8 @@ WAIT_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 TELL_AGAIN_SECONDS = 0.5
+LOOK_SECONDS = 5.0
+"""With nothing to settle: whether the ledger still stands where we left it."""
 LEAVE_SECONDS = 10.0
 """For the batch in hand when the partition is given up; nothing is lost when it takes longer."""
 
@@ -64,7 +66,7 @@ class Partition:
         self._busy = False
         self._counted = asyncio.get_running_loop().time()
         self._applied = 0
-        self._tell_at = 0.0
+        self._tell_at = self._look_at = 0.0
         self._leaving = asyncio.Event()
         self._waiting = False
         self.task = asyncio.create_task(self._run(), name=f"partition {number}")
@@ -119,14 +121,15 @@ class Partition:
         if not self._records:
             self._records = await self._fetch()
         if not self._records:
-            return await self._rest()
+            return await self._rest(self.claim)
         failpoint.reached("settle.fetched")
         with BATCH_SECONDS.time():
             await self._settle(self.claim)
         await self._consumer.commit(self.number, self.claim.next)
 
     async def _look_again(self, claim: Claim) -> None:
-        """The connection broke; the batch may have been committed before it did."""
+        """The connection broke; the batch may have been committed before it did. Raises Fenced."""
+        self._look_at = asyncio.get_running_loop().time() + LOOK_SECONDS
         self.claim = await self._desk.ledger.look_again(claim)
         self._drop_settled(self.claim)
         self._in_doubt = False
@@ -155,8 +158,13 @@ class Partition:
         self._set_busy(bool(records))
         return records
 
-    async def _rest(self) -> None:
-        """With nothing to settle, `applied` moves by itself."""
+    async def _rest(self, claim: Claim) -> None:
+        """With nothing to settle `applied` moves by itself, and a ledger that was put back is noticed."""
+        if asyncio.get_running_loop().time() >= self._look_at:
+            await self._look_again(claim)
+        await self._keep_applied()
+
+    async def _keep_applied(self) -> None:
         if self.claim is not None and self._applied != self.claim.applied:
             self.claim = await self._desk.ledger.move_applied(self.claim, self._applied)
 
@@ -202,6 +210,6 @@ class Partition:
         await asyncio.wait({self.task}, timeout=LEAVE_SECONDS)
         await end([self.task])
         try:
-            await self._rest()
+            await self._keep_applied()
         except (Fenced, Unavailable):
             logger.info("partition %d: the next owner tells Redis again", self.number)

@@ -146,6 +146,21 @@ async def test_a_repeated_batch_is_refused(ledger: Ledger, sale: SaleRecord) -> 
     assert await count(ledger, orders) == 1
 
 
+async def test_a_position_that_was_put_back_ends_the_turn(ledger: Ledger) -> None:
+    """The database is an older copy: of our turn, or of before the first one."""
+    first = await claim(ledger)
+    mine = await ledger.record_batch(first, 5, 0, [], [])
+    assert await ledger.look_again(first) == mine
+    async with ledger.writing() as connection:
+        await connection.execute(sa.update(positions).values(next_offset=3))
+    with pytest.raises(Fenced, match="from 5 to 3"):
+        await ledger.look_again(mine)
+    async with ledger.writing() as connection:
+        await connection.execute(sa.delete(positions))
+    with pytest.raises(Fenced):
+        await ledger.look_again(mine)
+
+
 async def test_of_two_consumers_at_once_one_writes(ledger: Ledger, sale: SaleRecord) -> None:
     mine = await claim(ledger)
     batches = [ledger.record_batch(mine, 1, 0, [order(sale, 0, [seat])], []) for seat in range(6)]
