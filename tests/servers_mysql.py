@@ -47,6 +47,16 @@ async def own_database(server: SqlServer, settings: Settings) -> AsyncIterator[S
         await run_sql(server, f"DROP DATABASE {database}")
 
 
+@asynccontextmanager
+async def only_reading(server: SqlServer) -> AsyncIterator[None]:
+    """As a master that is one no longer; root may still write."""
+    await run_sql(server, "SET GLOBAL read_only = ON")
+    try:
+        yield
+    finally:
+        await run_sql(server, "SET GLOBAL read_only = OFF")
+
+
 async def run_sql(server: SqlServer, *statements: str) -> list[list[tuple[object, ...]]]:
     """As root; the rows of each statement."""
     engine = connect(server.url_of("root"))

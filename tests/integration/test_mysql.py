@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from boxoffice.database import connect
 from boxoffice.errors import LedgerBusy, LedgerUnavailable
 from boxoffice.ledger import Ledger, open_ledger
 from boxoffice.local.mysql import LocalMariaDb, LocalMySql, SqlServer
@@ -18,7 +19,7 @@ from boxoffice.migrations import migrate
 from boxoffice.settings import Settings
 from boxoffice.tables import orders, positions
 from tests.integration.test_ledger_contract import claim, order
-from tests.servers_mysql import own_database
+from tests.servers_mysql import only_reading, own_database
 
 DIGEST = "1" * 64
 ROWS = int(os.environ.get("BOXOFFICE_TEST_ROWS", "100000"))
@@ -82,6 +83,26 @@ async def test_connections_of_before_a_restart_fail_nobody(tmp_path: Path, setti
     assert [await ledger.sales() for _ in range(8)] == [[]] * 8
     await ledger.close()
     await server.stop()
+
+
+async def test_a_server_that_only_reads_is_turned_away_from(server: SqlServer, settings: Settings) -> None:
+    """The address may lead to another one by now."""
+    await migrate(settings)
+    ledger = Ledger(connect(settings.ledger_url, pool=1))
+    before = await connection_id(ledger)
+    assert await connection_id(ledger) == before
+    async with only_reading(server):
+        with pytest.raises(LedgerUnavailable, match="read-only"):
+            await ledger.ensure_sale("tide-seoul", DIGEST, "{}", 10)
+        assert await ledger.sales() == []
+    assert await connection_id(ledger) != before
+    await ledger.ensure_sale("tide-seoul", DIGEST, "{}", 10)
+    await ledger.close()
+
+
+async def connection_id(ledger: Ledger) -> int:
+    async with ledger.reading() as connection:
+        return int((await connection.execute(sa.text("SELECT CONNECTION_ID()"))).scalar_one())
 
 
 async def test_where_tls_is_asked_for_nothing_goes_in_the_clear(tmp_path: Path, settings: Settings) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from prometheus_client import REGISTRY
 
 from boxoffice import deadletters, partition
 from boxoffice.database import connect
@@ -29,7 +30,7 @@ from tests.integration.test_settlement import (
     scene,
     settling,
 )
-from tests.servers_mysql import own_database, run_sql
+from tests.servers_mysql import only_reading, own_database, run_sql
 
 __all__ = ["gateway", "log", "sale", "scene"]
 
@@ -217,3 +218,26 @@ async def cut(mysql: LocalMySql, database: str | None) -> int:
         with contextlib.suppress(sa.exc.OperationalError):  # it has ended by itself
             await run_sql(mysql, f"KILL {number}")
     return len(found)
+
+
+async def test_a_server_that_only_reads_is_waited_for(scene: Scene, mysql: LocalMySql) -> None:
+    """As after a failover: it answers, but is not the one to write to."""
+    await publish(scene.log, *(event(scene.sale, [i]) for i in range(20)))
+    async with settling(scene.desk()):
+        await scene.until_settled()
+        async with only_reading(mysql):
+            with pytest.raises(LedgerUnavailable, match="read-only"):
+                await scene.ledger.mark_dropped(scene.sale.name)
+            before = pauses()
+            await publish(scene.log, *(event(scene.sale, [20 + i]) for i in range(20)))
+            async with asyncio.timeout(10):
+                while pauses() == before:
+                    await asyncio.sleep(0.05)
+        await scene.until_settled()
+    await scene.assert_sound()
+    assert await scene.states() == {"paid": 40}
+
+
+def pauses() -> float:
+    """Of partitions, because the ledger was out of reach."""
+    return REGISTRY.get_sample_value("boxoffice_settle_faults_total", {"fault": LedgerUnavailable.code}) or 0.0
