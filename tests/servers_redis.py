@@ -33,3 +33,18 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Loc
     await servers.start()
     yield servers
     await servers.stop()
+
+
+async def move_slot(cluster: LocalCluster, key: str) -> None:
+    """Of a key, with all that is in it, to another master, as `redis-cli --cluster reshard` does."""
+    former = await cluster.master(key)
+    masters = [child for child in cluster.processes if (await child.info("replication"))[b"role"] == b"master"]
+    master = next(child for child in masters if child is not former)
+    slot = await former.ask("CLUSTER", "KEYSLOT", key)
+    here, there = [(await child.ask("CLUSTER", "MYID")).decode() for child in (former, master)]
+    await master.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", here)
+    await former.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", there)
+    while keys := await former.ask("CLUSTER", "GETKEYSINSLOT", slot, 100):
+        await former.ask("MIGRATE", "127.0.0.1", master.port, "", 0, 5000, "KEYS", *keys)
+    for child in (master, former):
+        await child.ask("CLUSTER", "SETSLOT", slot, "NODE", there)

@@ -83,7 +83,7 @@ async def put_on_sale(store: Store, name: str, what: Spec) -> None:
     seating, text = Seating.of(what), msgspec.json.encode(what)
     identity = ("", secrets.token_hex(16), seating.digest, seating.total, text, 0, what.admission.initial_active)
     await store.call("apply", name, *identity, *record_of(what))
-    await store.execute("SADD", f"{store.instance}:sales", name)
+    await store.add_name(name)
 
 
 async def each(function: Callable[[T], Awaitable[U]], items: Iterable[T]) -> list[U]:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from collections.abc import Sequence
 
 import msgspec
 
@@ -58,7 +59,10 @@ class Recovery:
 
     async def look(self) -> list[str]:
         """Rebuilds what needs it; returns the names."""
-        lost = [sale for sale in await self._ledger.sales() if sale.dropped_ms is None and await self._is_lost(sale)]
+        listed = await self._store.names()  # before the ledger: a sale that is dropped leaves the ledger first
+        sales = [sale for sale in await self._ledger.sales() if sale.dropped_ms is None]
+        lost = [sale for sale in sales if await self._is_lost(sale)]
+        await self._list_again([sale for sale in sales if sale not in lost and sale.name not in listed])
         if not lost:
             return []
         leased = [sale for sale in lost if await self._lease(sale.name)]
@@ -75,6 +79,12 @@ class Recovery:
         finally:
             await end([renewing])
         return names
+
+    async def _list_again(self, sales: Sequence[SaleRecord]) -> None:
+        """In a Cluster the list of the names may be lost alone: it lies on one server, each sale on its own."""
+        for sale in sales:
+            log.warning("%s was not in the list of the sales; it is again", sale.name)
+            await self._store.add_name(sale.name)
 
     async def rebuild_by_hand(self, sale: SaleRecord) -> None:
         """As if Redis had lost it: nobody changes the sale until it is rebuilt, by us or by a settle process."""
@@ -137,7 +147,7 @@ class Recovery:
                 args = [arg for order in orders[start : start + CHUNK] for arg in _order_args(order)]
                 await self._store.call("rebuild_orders", sale.name, self._me, *args)
         _, kept, lost, again = await self._store.call("rebuild_end", sale.name, self._me, GRACE_MS)
-        await self._store.execute("SADD", f"{self._store.instance}:sales", sale.name)
+        await self._store.add_name(sale.name)
         await self._store.execute("DEL", self._store.key(sale.name, "recovery"))
         log.warning(
             "%s is rebuilt (%s): %d holds kept, %d lost, %d orders to publish again",

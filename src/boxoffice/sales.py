@@ -73,7 +73,7 @@ async def apply(store: Store, ledger: Ledger, sale: ConcertSale, who: str, why: 
         raise Conflict(f"Redis has another sale named {name!r} than the ledger", code="other_uid")
     if reply[0] == b"seating_fixed":
         raise _seating_fixed(name)
-    await store.execute("SADD", f"{store.instance}:sales", name)
+    await store.add_name(name)
     await _note(ledger, who, "apply", name, why)
     return bool(reply[1])
 
@@ -108,22 +108,15 @@ async def delete(store: Store, ledger: Ledger, view: View, who: str, why: str) -
     if view.paying or await store.execute("ZCARD", store.key(name, "unpublished")):
         raise Conflict(f"{name} has orders that are not settled yet; try again", code="sale_running")
     await ledger.mark_dropped(name)
-    await store.execute("SREM", f"{store.instance}:sales", name)
+    await store.remove_name(name)
     await _drop(store, name)
     await _note(ledger, who, "delete", name, why)
 
 
 async def _drop(store: Store, name: str) -> None:
-    pattern = _literal(store.key(name, "")) + "*"
-    client = await store.client(store.key(name, "sale"))
-    keys = [key async for key in client.scan_iter(match=pattern, count=DROP_CHUNK)]
+    keys = list(await store.keys(name, ""))
     for start in range(0, len(keys) or 1, DROP_CHUNK):
         await store.call("drop", name, *keys[start : start + DROP_CHUNK])
-
-
-def _literal(text: str) -> str:
-    """A glob that matches just this."""
-    return "".join(f"\\{c}" if c in "*?[]\\" else c for c in text)
 
 
 async def states(store: Store, ledger: Ledger, board: Board) -> list[SaleState]:

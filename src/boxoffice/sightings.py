@@ -6,6 +6,7 @@ its way is seen somewhere, and never taken for a difference.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,15 +102,12 @@ def _states(seat_map: bytes, total: int) -> list[int]:
 
 async def _see_orders(sale: SaleRecord, store: Store) -> dict[str, str]:
     prefix = store.key(sale.name, "order:")
-    client = await store.client(prefix)
-    keys = [key async for key in client.scan_iter(match=_literal(prefix) + "*", count=CHUNK)]
+    keys = list(await store.keys(sale.name, "order:"))
     orders: dict[str, str] = {}
     for start in range(0, len(keys), CHUNK):
-        async with client.pipeline(transaction=False) as pipe:
-            for key in keys[start : start + CHUNK]:
-                pipe.hget(key, "state")
-            states = await pipe.execute()
-        for key, state in zip(keys[start : start + CHUNK], states, strict=True):
+        chunk = keys[start : start + CHUNK]
+        states = await asyncio.gather(*(store.execute("HGET", key, "state") for key in chunk))
+        for key, state in zip(chunk, states, strict=True):
             orders[key.decode().removeprefix(prefix)] = (state or b"").decode()
     return orders
 
@@ -146,8 +144,3 @@ async def _dead(ledger: Ledger, log_id: str) -> set[tuple[int, int]]:
     async with ledger.reading() as connection:
         rows = await connection.execute(sa.select(*columns).where(dead_letters.c.log_id == log_id))
         return {(row[0], row[1]) for row in rows}
-
-
-def _literal(text: str) -> str:
-    """A glob that matches just this."""
-    return "".join(f"\\{c}" if c in "*?[]\\" else c for c in text)

@@ -209,20 +209,30 @@ class Board:
             await asyncio.sleep(max(0.01, BEAT_SECONDS - (time.monotonic() - started)))
 
     async def beat(self) -> None:
+        """In a Cluster each server may fail alone, and takes what lies on it out of the beat, but no other sale."""
+        answers = [await self._find_sales()]
+        answers += await asyncio.gather(*(self._tick(view) for view in list(self.views.values())))
+        if any(answers):
+            self.last_beat = time.monotonic()
+
+    async def _find_sales(self) -> bool:
+        """Whether Redis answered."""
         now = time.monotonic()
-        if now - self._names_at >= NAMES_SECONDS or not self.views:
-            await self._find_sales()
-            self._names_at = now
-        if self.views:
-            await asyncio.gather(*(self._tick(view) for view in list(self.views.values())))
-        self.last_beat = time.monotonic()
+        if now - self._names_at < NAMES_SECONDS and self.views:
+            return False
+        self._names_at = now
+        try:
+            names = await self._store.names()
+        except StoreUnavailable as error:
+            if not self.views:
+                raise
+            log.warning("beat: %s", error)
+            return False
+        self.views |= {name: View(name) for name in names - self.views.keys()}
+        return True
 
-    async def _find_sales(self) -> None:
-        for name in await self._store.execute("SMEMBERS", f"{self._store.instance}:sales"):
-            if (sale := name.decode()) not in self.views:
-                self.views[sale] = View(sale)
-
-    async def _tick(self, view: View) -> None:
+    async def _tick(self, view: View) -> bool:
+        """Whether Redis answered."""
         witness = (view.issued, view.called, view.lapsed, view.epoch)
         try:
             view.update(await self._store.call("tick", view.name, view.spec_v, view.map_v, view.last_event, *witness))
@@ -232,6 +242,8 @@ class Board:
             view.mark_recovering()
         except StoreUnavailable as error:
             log.warning("beat of %s: %s", view.name, error)
+            return False
+        return True
 
     async def _forget_or_keep(self, view: View) -> None:
         """A sale that was dropped on purpose goes; one that Redis lost is kept until it is rebuilt."""

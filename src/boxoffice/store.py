@@ -27,6 +27,9 @@ NOT_NOW = (
     "ERR Script attempted to access a non local key",  # its slot is on the move between two servers
 )
 
+SCAN_CHUNK = 500
+"""Keys that the server looks at in one go, while others wait."""
+
 Argument = str | bytes | int | float
 
 
@@ -44,6 +47,7 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         """Raises BadInput."""
         self.instance = settings.instance
+        self._names = f"{settings.instance}:sales"
         self._scripts = load_scripts()
         self._digests = {name: hashlib.sha1(source).hexdigest() for name, source in self._scripts.items()}
         self._topology = topology_of(settings, self._scripts.values())
@@ -54,7 +58,7 @@ class Store:
         """Raises BadInput, StoreUnavailable when Redis is out of reach."""
         store = cls(settings)
         try:
-            await store.connect(f"{store.instance}:sales")
+            await store.connect(store._names)
         except BaseException:
             await store.close()
             raise
@@ -72,6 +76,26 @@ class Store:
         if (pipe := self._live(key)) is not None:
             return pipe
         return await (await self._topology.node(key)).connect()
+
+    async def keys(self, sale: str, prefix: str) -> set[bytes]:
+        """Of a sale, all whose names begin so; what comes or goes meanwhile may be missed. Raises StoreUnavailable."""
+        start = self.key(sale, prefix)
+        pipe, found, cursor = await self.connect(start), set[bytes](), b"0"
+        while True:
+            cursor, some = await _sent(pipe, "SCAN", cursor, "MATCH", _literal(start) + "*", "COUNT", SCAN_CHUNK)
+            found.update(some)
+            if cursor == b"0":
+                return found
+
+    async def names(self) -> set[str]:
+        """Of the sales that pods are to serve. Raises StoreUnavailable."""
+        return {name.decode() for name in await self.execute("SMEMBERS", self._names)}
+
+    async def add_name(self, sale: str) -> None:
+        await self.execute("SADD", self._names, sale)
+
+    async def remove_name(self, sale: str) -> None:
+        await self.execute("SREM", self._names, sale)
 
     async def client(self, key: str) -> redis.asyncio.Redis:
         """For what needs a connection of its own, on the server that has a key now: ask each time."""
@@ -143,6 +167,11 @@ async def _sent(pipe: Pipe, *command: Argument) -> Any:
         return await pipe.send(*command)
     except ReplyError as error:
         raise _unavailable(error) from None
+
+
+def _literal(text: str) -> str:
+    """A glob that matches just this."""
+    return "".join(f"\\{c}" if c in "*?[]\\" else c for c in text)
 
 
 def _unavailable(error: ReplyError) -> Exception:

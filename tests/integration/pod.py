@@ -43,7 +43,7 @@ async def lay_out(store: Store, document: dict[str, Any]) -> None:
     identity = ("", secrets.token_hex(16), seating.digest, seating.total, spec, 0)
     target = sale.spec.admission.initial_active
     await store.call("apply", name, *identity, target, *record_of(sale.spec))
-    await store.execute("SADD", f"{store.instance}:sales", name)
+    await store.add_name(name)
 
 
 class Pod:

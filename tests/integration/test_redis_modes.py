@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
+from boxoffice import sales
 from boxoffice.embedded import EmbeddedStore
-from boxoffice.errors import BoxofficeError, Recovering, StoreUnavailable
+from boxoffice.errors import BoxofficeError, Recovering, StoreUnavailable, Unavailable
+from boxoffice.eventlog import open_log
+from boxoffice.gateway import open_gateway
+from boxoffice.ledger import Ledger
 from boxoffice.local.redis import LocalCluster, LocalRedis, LocalSentinel
 from boxoffice.node import warnings
+from boxoffice.sale import parse_sale
+from boxoffice.settings import Settings
+from boxoffice.sightings import see
 from boxoffice.store import Store
+from boxoffice.tasks import end
 from tests.integration.house import SALE, resource
 from tests.integration.pod import Pod, open_pod, settings_of
 
@@ -143,5 +153,50 @@ async def test_out_of_reach_is_said_within_the_deadline(tmp_path: Path) -> None:
         await store.execute("GET", "anything")
     server.resume()
     assert await store.execute("GET", "anything") is None
+    await store.close()
+    await server.stop()
+
+
+async def test_whoever_reads_for_the_audit_hears_in_our_words_that_redis_is_gone(
+    tmp_path: Path, settings_for: Callable[[EmbeddedStore], Settings], ledger: Ledger
+) -> None:
+    """Wherever in the reading it goes."""
+    server = LocalRedis(tmp_path / "data")
+    await server.start()
+    settings = settings_for(cast(EmbeddedStore, server))
+    store = await Store.open(settings)
+    log, gateway = await open_log(settings, store), await open_gateway(settings)
+    await sales.apply(store, ledger, parse_sale(msgspec.json.encode(resource())), "test", "test")
+    sale = await ledger.sale(SALE)
+    assert sale is not None
+    await asyncio.gather(*(store.execute("HSET", store.key(SALE, f"order:{i}"), "state", "x") for i in range(5000)))
+
+    was_read = asyncio.Event()
+
+    async def read_on() -> None:
+        while True:
+            try:
+                seen = await see(sale, store, log, ledger, gateway)
+            except Unavailable:
+                await asyncio.sleep(0.02)
+            else:
+                assert seen.redis is not None
+                assert len(seen.redis.orders) == 5000
+                was_read.set()
+
+    readers = [asyncio.create_task(read_on()) for _ in range(4)]
+    for _ in range(5):
+        was_read.clear()
+        async with asyncio.timeout(30):
+            await was_read.wait()
+        await asyncio.sleep(random.uniform(0, 0.3))
+        await server.kill()
+        await server.start()
+        run_id = (await server.processes[0].info("server"))[b"run_id"]
+        await server.processes[0].ask("HSET", store.key(SALE, "sale"), "run_id", run_id)
+    assert not [reader for reader in readers if reader.done()], "it was told otherwise"
+    await end(readers)
+    await gateway.close()
+    await log.close()
     await store.close()
     await server.stop()

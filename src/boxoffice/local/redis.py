@@ -56,7 +56,7 @@ class RedisProcess(Child):
         """Raises StoreUnavailable."""
         return fields_of(await self.ask("INFO", section))
 
-    async def ask(self, *command: str) -> Any:
+    async def ask(self, *command: str | bytes | int) -> Any:
         """Raises StoreUnavailable, ReplyError."""
         pipe = await Pipe.connect(Address("127.0.0.1", self.port), Access(), 2.0)
         try:
