@@ -35,8 +35,8 @@ CONNECT_SECONDS = 5
 DEADLINE_SECONDS = 20.0
 """For a transaction as a whole: a server that hangs answers nothing, and says nothing of it either."""
 
-IDLE_SECONDS = 60
-"""After so long the server ends a connection, with all its locks, whose client vanished without a word."""
+IDLE_SECONDS = 15
+"""After so long the server ends a connection, with all its locks, whose client vanished or stands still."""
 
 SWITCH_MS = 50
 

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import textwrap
+import time
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -91,9 +92,11 @@ async def haunts(night: Night, crowd: Crowd, name: str, failpoint: str) -> bool:
     async with asyncio.timeout(DIE_SECONDS):
         while not stands_still(zombie):
             await asyncio.sleep(0.05)
+        begun = time.monotonic()
         owed = [guest for guest in crowd.guests if guest.unsettled]
         while any(guest.unsettled for guest in owed):
             await asyncio.sleep(0.05)
+        crowd.healed.append(time.monotonic() - begun)
     assert stands_still(zombie)
     os.kill(zombie.pid, signal.SIGCONT)
     await crowd.heals()
