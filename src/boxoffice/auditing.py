@@ -24,6 +24,9 @@ from boxoffice.ledger import Ledger
 from boxoffice.store import Store
 
 EVERY_SECONDS = 60.0
+FIRST_SECONDS = 10.0
+"""Who has just started has orders to settle that waited for it."""
+
 LEASE_MS = 30_000
 RENEW_SECONDS = 5.0
 MOST_LINES = 100
@@ -86,6 +89,7 @@ class Audits:
         return bool(await self._store.execute("SET", key, self._me, "NX", "PX", LEASE_MS))
 
     async def _audit_forever(self) -> None:
+        await asyncio.sleep(FIRST_SECONDS)
         while True:
             await self._mine.wait()
             await self.turn()
