@@ -1,5 +1,20 @@
-"""`python -m boxoffice` is `boxoffice`."""
+"""The command `boxoffice`."""
 
-from boxoffice.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    if sys.argv[1:] == ["serve"]:
+        from boxoffice import serving
+
+        serving.main()
+    else:
+        from boxoffice import cli
+
+        cli.main()
+
+
+if __name__ == "__main__":
+    main()

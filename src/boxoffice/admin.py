@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from boxoffice.errors import BoxofficeError, Unauthorized
 from boxoffice.eventlog import EventLog, open_log
 from boxoffice.gateway import open_gateway
 from boxoffice.ledger import Ledger, open_ledger
+from boxoffice.probe import STALE_SECONDS
 from boxoffice.sale import MAX_RESOURCE_BYTES, Policy, dump_sale, parse_sale, to_builtins
 from boxoffice.settings import Settings
 from boxoffice.snapshot import Board
@@ -94,6 +96,7 @@ def _routes() -> list[Route]:
         _route("POST", "/admin/api/dead-letters/{letter:int}/replay", replay_letter),
         _route("POST", "/admin/api/dead-letters/{letter:int}/discard", discard_letter),
         Route("/livez", _livez, methods=["GET"]),
+        Route("/readyz", _readyz, methods=["GET"]),
         *pages.routes(PAGES, "/admin/dashboard"),
     ]
 
@@ -192,3 +195,12 @@ def _json(content: Any, status: int = 200) -> Response:
 
 async def _livez(request: Request) -> Response:
     return Json({"status": "ok"})
+
+
+async def _readyz(request: Request) -> Response:
+    """By the store alone: a hold must be possible with the ledger and the log out of reach."""
+    age = time.monotonic() - request.app.state.desk.board.last_beat
+    ready = age < STALE_SECONDS
+    return Json(
+        {"status": "ok" if ready else "not ready", "detail": f"Redis answered {age:.1f} s ago"}, 200 if ready else 503
+    )

@@ -24,6 +24,7 @@ from boxoffice.identity import Accounts, Places, address_reader
 from boxoffice.observe import SaleCollector, exposition
 from boxoffice.payments import Relay
 from boxoffice.polling import PREFIX
+from boxoffice.probe import STALE_SECONDS
 from boxoffice.proof import Proofs
 from boxoffice.settings import Settings
 from boxoffice.snapshot import Board
@@ -31,9 +32,6 @@ from boxoffice.store import Store
 from boxoffice.tasks import end
 from boxoffice.tokens import KeyRing
 from boxoffice.wire import Json, on_error
-
-STALE_SECONDS = 30.0
-"""A pod whose snapshot is older is not ready; a blip of Redis must not take every pod out at once."""
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -20,8 +19,10 @@ from boxoffice.errors import BoxofficeError
 from boxoffice.eventlog import open_log, prepare_log
 from boxoffice.gateway import open_gateway
 from boxoffice.ledger import open_ledger
+from boxoffice.probe import Readiness
 from boxoffice.retention import keep_records
 from boxoffice.settings import Settings
+from boxoffice.standby import engines_answer, log_to_stderr, persist, read_settings
 from boxoffice.store import Store
 
 app = typer.Typer(
@@ -98,12 +99,9 @@ def demo(
 )
 def serve() -> None:
     """Serves the buyers: pages and API (port 8083)."""
-    from boxoffice.app import build_app, start_draining
-    from boxoffice.server import run_server
+    from boxoffice import serving
 
-    settings = Settings.from_env()
-    app = build_app(settings)
-    run_server(app, settings, settings.port, leave=lambda: start_draining(app))
+    serving.serve()
 
 
 @app.command(
@@ -117,8 +115,11 @@ def admin() -> None:
     from boxoffice.admin import build_admin
     from boxoffice.server import run_server
 
-    settings = Settings.from_env()
-    run_server(build_admin(settings), settings, settings.admin_port, leave=lambda: None)
+    log_to_stderr()
+    settings = run(read_settings("admin_port"))
+    app = build_admin(settings)
+    run(engines_answer(settings, "admin_port", migrations.check_tables))
+    run_server(app, settings, settings.admin_port, leave=lambda: None)
 
 
 @app.command(
@@ -131,26 +132,30 @@ def settle() -> None:
     """Charges the orders in the log and writes them into the ledger, each once."""
     from boxoffice.settlement import run_settlement
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    run(run_settlement(Settings.from_env()))
+    log_to_stderr()
+    run(run_settlement(run(read_settings("settle_port"))))
 
 
 @app.command(
     epilog=examples(
         "boxoffice migrate",
         "boxoffice migrate --online    # the tables change while a sale is open",
+        "boxoffice migrate --wait 300    # until the engines answer",
         "BOXOFFICE_LEDGER_URL=sqlite+aiosqlite:////var/lib/boxoffice/ledger.db boxoffice migrate",
     )
 )
 def migrate(
     online: Annotated[bool, typer.Option("--online", help="Even while a sale is open.")] = False,
+    wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for secrets and engines.")] = 0,
 ) -> None:
     """Brings the ledger's tables up to date and makes the event log. Safe to repeat."""
-    run(_migrate(Settings.from_env(), online))
+    log_to_stderr()
+    run(persist(lambda: _migrate(online), Readiness(), wait))
     typer.echo("the ledger and the log are ready")
 
 
-async def _migrate(settings: Settings, online: bool) -> None:
+async def _migrate(online: bool) -> None:
+    settings = Settings.from_env()
     await migrations.migrate(settings, online=online)
     async with AsyncExitStack() as stack:
         store = await Store.open(settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -20,7 +19,6 @@ KEEP_ALIVE_SECONDS = 75
 def run_server(app: ASGIApp, settings: Settings, port: int, leave: Callable[[], None]) -> None:
     """Serves until SIGTERM or SIGINT, then calls `leave` and lets open requests end. Exits with 3 when it cannot
     start."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -12,8 +12,17 @@ from pathlib import Path
 
 from boxoffice.errors import BadInput
 
-SECRETS = ("keys", "place_key", "store_url", "log_password", "ledger_url", "ledger_reader_url")
+SECRETS = (
+    *("keys", "place_key", "admin_token_sha256", "store_url"),
+    *("log_password", "ledger_url", "ledger_reader_url", "gateway_url"),
+)
 """Fields whose value may come from the file that `<field>_file` names."""
+
+
+class SecretMissing(BadInput):
+    """A file that a setting names is not there, or not for us to read; a mounted secret may still come."""
+
+    code = "secret_missing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +88,8 @@ class Settings:
     gateway_url: str = "sqlite+aiosqlite:///gateway.db"
     """Where the simulated payment gateway keeps its own list of charges."""
 
+    gateway_url_file: str = ""
+
     gateway_latency_ms: int = 20
     """How long the simulated gateway takes for a charge, on average."""
 
@@ -102,6 +113,8 @@ class Settings:
     admin_token_sha256: str = ""
     """SHA-256 (hex) of the static bearer token of the admin port. Empty: nobody gets in."""
 
+    admin_token_sha256_file: str = ""
+
     trusted_proxies: str = ""
     """Comma-separated networks whose `X-Forwarded-For` is believed. Empty: the peer's own address counts."""
 
@@ -115,6 +128,8 @@ class Settings:
     oidc_audience: str = ""
 
     host: str = "127.0.0.1"
+    """The address to listen on; empty: all of them, of both families."""
+
     port: int = 8083
     admin_port: int = 8084
 
@@ -135,7 +150,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: dict[str, str] | None = None) -> Settings:
-        """Reads the environment. Raises BadInput naming the variable that is wrong."""
+        """Reads the environment. Raises BadInput naming the variable that is wrong, SecretMissing naming the file."""
         env = dict(os.environ) if env is None else env
         known = {f"BOXOFFICE_{field.name.upper()}": field for field in fields(cls)}
         values: dict[str, str | int | float | bool] = {}
@@ -152,7 +167,7 @@ def _read(name: str, file: Path) -> str:
     try:
         return file.read_text().strip()
     except (OSError, ValueError) as error:
-        raise BadInput(f"{name}: {file} cannot be read: {error}") from None
+        raise SecretMissing(f"{name}: {file} cannot be read: {getattr(error, 'strerror', '') or error}") from None
 
 
 def _parse(name: str, text: str, kind: str) -> str | int | float | bool:

@@ -11,6 +11,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from prometheus_client import Gauge
@@ -23,9 +24,10 @@ from boxoffice.effects import sink_of
 from boxoffice.errors import Unavailable
 from boxoffice.eventlog import Consumer, open_log
 from boxoffice.gateway import PaymentGateway, open_gateway
-from boxoffice.ledger import Fenced, open_ledger
+from boxoffice.ledger import Fenced, Ledger, open_ledger
+from boxoffice.migrations import check_tables
 from boxoffice.partition import Desk, Partition
-from boxoffice.probe import serve_probes
+from boxoffice.probe import Readiness, serve_probes
 from boxoffice.recovery import Recovery
 from boxoffice.renewals import Renewals
 from boxoffice.retention import keep_forever
@@ -93,13 +95,16 @@ async def run(
 ) -> None:
     """Settles until `stop`. Engines that are out of reach are waited for, at the start too."""
     async with AsyncExitStack() as stack:
-        store = await _open(stack, stop, lambda: Store.open(settings))
-        log = await _open(stack, stop, lambda: open_log(settings, store))
-        ledger = await _open(stack, stop, lambda: open_ledger(settings))
-        gateway = await _open(stack, stop, lambda: open_gateway(settings))
+        readiness = Readiness("the engines")
+        await stack.enter_async_context(serve_probes(settings.host, settings.settle_port, readiness))
+        reach = Reach(stack, stop, readiness)
+        store = await reach.open(lambda: Store.open(settings))
+        log = await reach.open(lambda: open_log(settings, store))
+        ledger = await reach.open(lambda: _open_ledger(settings))
+        gateway = await reach.open(lambda: open_gateway(settings))
+        readiness.waits_for = ""
         sink = sink_of(store, log)
         desk = Desk(settings, log, ledger, Batches(ledger, gateway, settings.gateway_concurrency), sink)
-        await stack.enter_async_context(serve_probes(settings.host, settings.settle_port))
         loops = (
             Arrears(ledger, gateway, sink).run(),
             Checkpoints(store, ledger).run(),
@@ -113,18 +118,34 @@ async def run(
                 await consume(desk, stop)
 
 
-async def _open(stack: AsyncExitStack, stop: asyncio.Event, opener: Callable[[], Awaitable[_Engine]]) -> _Engine:
-    while True:
-        try:
-            engine = await opener()
-        except Unavailable as fault:
-            if stop.is_set():
-                raise
-            logger.warning("waiting: %s", fault.detail)
-            await _either(stop, seconds=OPEN_AGAIN_SECONDS)
-        else:
-            stack.push_async_callback(engine.close)
-            return engine
+async def _open_ledger(settings: Settings) -> Ledger:
+    await check_tables(settings)
+    return await open_ledger(settings)
+
+
+@dataclass(slots=True)
+class Reach:
+    """Opens engines, however long that takes, and says what is waited for."""
+
+    stack: AsyncExitStack
+    stop: asyncio.Event
+    readiness: Readiness
+
+    async def open(self, opener: Callable[[], Awaitable[_Engine]]) -> _Engine:
+        """Raises Unavailable when it is told to stop meanwhile."""
+        while True:
+            try:
+                engine = await opener()
+            except Unavailable as fault:
+                if self.stop.is_set():
+                    raise
+                if fault.detail != self.readiness.waits_for:
+                    logger.warning("waiting: %s", fault.detail)
+                self.readiness.waits_for = fault.detail
+                await _either(self.stop, seconds=OPEN_AGAIN_SECONDS)
+            else:
+                self.stack.push_async_callback(engine.close)
+                return engine
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ what nothing uses any more a later release takes away.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,6 @@ import msgspec
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from boxoffice.database import as_unavailable, connect
@@ -25,13 +25,17 @@ from boxoffice.settings import Settings
 from boxoffice.tables import sales
 
 LOCK_SECONDS = 60
+
+logger = logging.getLogger(__name__)
+
 _Step = Callable[[Config, str], None]
 _LOCK = "CONCAT('boxoffice.migrate.', LEFT(SHA2(DATABASE(), 256), 32))"
 
 
 async def migrate(settings: Settings, revision: str = "head", online: bool = True) -> None:
-    """Up to `revision`. Many may start at once: one migrates, the others wait and find it done. Raises Conflict
-    (sale_open) when there is something to do while a sale is open and not `online`; LedgerUnavailable.
+    """Up to `revision`. Many may start at once: one migrates, the others wait and find it done. A ledger that a newer
+    release has migrated stays as it is. Raises Conflict (sale_open) when there is something to do while a sale is
+    open and not `online`; LedgerUnavailable.
 
     SQLite: the whole of it is one transaction that holds the writers' lock from its beginning.
     """
@@ -54,14 +58,23 @@ async def _run(settings: Settings, step: _Step, revision: str, online: bool) -> 
 
 
 def _locked(connection: sa.Connection, step: _Step, revision: str, online: bool) -> None:
+    config = _config(connection)
+    with _lock(connection):
+        found = _revision(connection)
+        if step is command.upgrade and _is_newer(found, ScriptDirectory.from_config(config)):
+            logger.warning("the ledger is at revision %s, of a newer release: it stays as it is", found)
+            return
+        if not online and (names := _open_sales(connection, config)):
+            raise Conflict(f"{', '.join(names)}: open now; migrate later, or with --online", code="sale_open")
+        step(config, revision)
+
+
+def _config(connection: sa.Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    with _lock(connection):
-        if not online and (names := _open_sales(connection, config)):
-            raise Conflict(f"{', '.join(names)}: open now; migrate later, or with --online", code="sale_open")
-        step(config, revision)
+    return config
 
 
 @contextmanager
@@ -75,9 +88,39 @@ def _lock(connection: sa.Connection) -> Iterator[None]:
     connection.execute(sa.text(f"DO RELEASE_LOCK({_LOCK})"))  # ends with the connection in any case
 
 
+async def check_tables(settings: Settings) -> None:
+    """Raises LedgerUnavailable when the ledger lacks a revision that this release needs."""
+    engine = connect(settings.ledger_url, settings.ledger_ca_file, pool=1)
+    try:
+        with as_unavailable():
+            async with engine.connect() as connection:
+                await connection.run_sync(_check)
+    finally:
+        await engine.dispose()
+
+
+def _check(connection: sa.Connection) -> None:
+    found, scripts = _revision(connection), ScriptDirectory.from_config(_config(connection))
+    head = scripts.get_current_head()
+    if found != head and not _is_newer(found, scripts):
+        raise LedgerUnavailable(f"the ledger is at revision {found or 'none'}, not {head}: `boxoffice migrate`")
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def _is_newer(revision: str | None, scripts: ScriptDirectory) -> bool:
+    """Whether it is none that this release knows: releases only expand, so we can work with it."""
+    return revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}
+
+
 def _open_sales(connection: sa.Connection, config: Config) -> list[str]:
     """Those that selling is under way in; none when there is nothing to do, or nothing yet."""
-    now_at = MigrationContext.configure(connection).get_current_revision()
+    now_at = _revision(connection)
     if now_at in (None, ScriptDirectory.from_config(config).get_current_head()):
         return []
     statement = sa.select(sales.c.name, sales.c.spec).where(
