@@ -25,9 +25,10 @@ from boxoffice.eventlog import EventLog, open_log
 from boxoffice.gateway import open_gateway
 from boxoffice.ledger import Ledger, open_ledger
 from boxoffice.probe import STALE_SECONDS
-from boxoffice.sale import MAX_RESOURCE_BYTES, Policy, dump_sale, parse_sale, to_builtins
+from boxoffice.sale import MAX_RESOURCE_BYTES, dump_sale, parse_sale, to_builtins
 from boxoffice.settings import Settings
 from boxoffice.snapshot import Board
+from boxoffice.spec import Policy
 from boxoffice.store import Store
 from boxoffice.tasks import end
 from boxoffice.wire import NO_STORE, Json, bearer, check_origin, on_error, read_body, read_json

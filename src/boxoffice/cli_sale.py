@@ -16,9 +16,10 @@ from boxoffice.errors import BadInput, NotFound
 from boxoffice.eventlog import open_log
 from boxoffice.ledger import open_ledger
 from boxoffice.recovery import Recovery
-from boxoffice.sale import MAX_RESOURCE_BYTES, ConcertSale, Policy, dump_sale, parse_sales, to_builtins
+from boxoffice.sale import MAX_RESOURCE_BYTES, ConcertSale, dump_sale, parse_sales, to_builtins
 from boxoffice.sales import SaleState
 from boxoffice.settings import Settings
+from boxoffice.spec import Policy
 from boxoffice.store import Store
 
 app = typer.Typer(

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from boxoffice.embedded import Child, Stopped, k6_binary, shipped
-from boxoffice.sale import ConcertSale, Seating
+from boxoffice.sale import ConcertSale
+from boxoffice.seating import Seating
 
 STORIES = "stories.ndjson"
 FAVOURITES = "front"

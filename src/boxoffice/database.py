@@ -90,9 +90,9 @@ class _Connection(aiomysql.Connection):  # type: ignore[misc]
             raise aiomysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "the server offers no TLS")
 
     def escape(self, value: Any) -> str:
-        """Thirty times an order, so the frequent kinds come first."""
+        """Thirty times an order, so the frequent kinds come first, and text that needs no escaping."""
         if type(value) is str:
-            return f"'{self.escape_string(value)}'"
+            return f"'{value}'" if value.isalnum() else f"'{self.escape_string(value)}'"
         if type(value) is int:
             return str(value)
         # aiomysql 0.3.2 escapes bytes with a function that PyMySQL 1.2 no longer has.
@@ -147,7 +147,7 @@ def as_unavailable() -> Iterator[None]:
         if isinstance(error, ProgrammingError) and _code(error.orig or error) not in _NOT_YET:
             raise
         fault = LedgerBusy if _is_busy(error) else LedgerUnavailable
-        raise fault(f"the database is out of reach: {_first_line(error)}") from error
+        raise fault(f"the database is out of reach: {_in_words(error)}") from error
 
 
 def _is_busy(error: Exception) -> bool:
@@ -162,8 +162,10 @@ def _code(error: BaseException) -> int | None:
     return error.args[0] if error.args and isinstance(error.args[0], int) else None
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or "no answer in time").splitlines()[0]
+def _in_words(error: Exception) -> str:
+    """With what the driver keeps to itself: why it cannot connect, a certificate for instance."""
+    reason = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else None
+    return ": ".join(str(e).splitlines()[0] for e in (error, reason) if str(e or "")) or "no answer in time"
 
 
 class Database:

@@ -24,7 +24,9 @@ from boxoffice.engines import KINDS, Kind
 from boxoffice.errors import BadInput
 from boxoffice.progress import Progress
 from boxoffice.report import Report
-from boxoffice.sale import ConcertSale, Seating, SeatingSpec, Section, dump_sale, parse_sales
+from boxoffice.sale import ConcertSale, dump_sale, parse_sales
+from boxoffice.seating import Seating
+from boxoffice.spec import SeatingSpec, Section
 from boxoffice.stack import Stack
 from boxoffice.verdict import favourite_count, judge
 from boxoffice.witnesses import Evidence, read_books, read_charges, read_stories

@@ -21,9 +21,11 @@ from boxoffice.eventlog import EventLog
 from boxoffice.ledger import Ledger
 from boxoffice.orderrecords import SettledOrder
 from boxoffice.payments import fingerprint
-from boxoffice.sale import Seating, Spec, record_of
+from boxoffice.sale import record_of
 from boxoffice.salerecords import LineCheckpoint, SaleRecord
+from boxoffice.seating import Seating
 from boxoffice.settings import Settings
+from boxoffice.spec import Spec
 from boxoffice.store import Argument, Store
 from boxoffice.tasks import end
 

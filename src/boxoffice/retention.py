@@ -11,8 +11,9 @@ import msgspec
 from boxoffice.errors import Unavailable
 from boxoffice.eventlog import EventLog
 from boxoffice.ledger import Ledger
-from boxoffice.sale import Spec, to_ms
+from boxoffice.sale import to_ms
 from boxoffice.salerecords import SaleRecord, now_ms
+from boxoffice.spec import Spec
 
 AFTER_SECONDS = 7 * 24 * 3600
 EVERY_SECONDS = 300.0

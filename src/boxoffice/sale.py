@@ -6,97 +6,18 @@ One source for the command line, the admin page and the cluster: Kubernetes' own
 
 from __future__ import annotations
 
-import hashlib
-from bisect import bisect_right
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 import yaml
-from msgspec import Meta
 
-from boxoffice.errors import NotFound, Unprocessable
+from boxoffice.errors import Unprocessable
+from boxoffice.seating import size_of
+from boxoffice.spec import MAX_SEATS, Name, Part, Section, Spec
 
 MAX_RESOURCE_BYTES = 64 * 1024
-MAX_SEATS = 200_000
-
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?$")]
-Text = Annotated[str, Meta(min_length=1, max_length=200)]
-Time = Annotated[datetime, Meta(tz=True)]
-Policy = Literal["Open", "Hold", "Drain", "Closed"]
-
-
-class _Part(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """A part of the spec: camelCase, and an unknown field is an error, not a silence."""
-
-
-class Section(_Part, frozen=True, kw_only=True, omit_defaults=True):
-    """Either `rows` and `seatsPerRow`, or `capacity` for general admission."""
-
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
-    price_minor: Annotated[int, Meta(ge=0, le=1_000_000_000)]
-    rows: Annotated[int, Meta(ge=1, le=1000)] | None = None
-    seats_per_row: Annotated[int, Meta(ge=1, le=1000)] | None = None
-    capacity: Annotated[int, Meta(ge=1, le=MAX_SEATS)] | None = None
-
-
-class SeatingSpec(_Part, frozen=True, kw_only=True):
-    sections: Annotated[list[Section], Meta(min_length=1, max_length=100)]
-
-
-class LineSpec(_Part, frozen=True, kw_only=True):
-    order: Literal["FIFO", "Draw"] = "FIFO"
-    max_waiting: Annotated[int, Meta(ge=1, le=5_000_000)] = 1_000_000
-    claim_seconds: Annotated[int, Meta(ge=5, le=600)] = 60
-    one_per: Literal["Account", "Visitor"] = "Visitor"
-
-
-class AdmissionSpec(_Part, frozen=True, kw_only=True):
-    mode: Literal["Auto", "Advise", "Manual"] = "Auto"
-    per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 600
-    min_active: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
-    max_active: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
-    initial_active: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
-    fallback_active: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
-    session_seconds: Annotated[int, Meta(ge=10, le=3600)] = 300
-    weight: Annotated[int, Meta(ge=1, le=1000)] = 100
-
-
-class Signal(_Part, frozen=True, kw_only=True):
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,62}$")]
-    kind: Literal["Utilisation", "Latency", "Lag", "Errors"]
-    query: Annotated[str, Meta(min_length=1, max_length=2000)]
-    setpoint: Annotated[int, Meta(ge=1, le=2_000_000_000)]
-    stale_seconds: Annotated[int, Meta(ge=5, le=600)] = 30
-
-
-class HoldSpec(_Part, frozen=True, kw_only=True):
-    seconds: Annotated[int, Meta(ge=5, le=3600)] = 300
-    max_seats_per_buyer: Annotated[int, Meta(ge=1, le=10)] = 4
-
-
-class AbuseSpec(_Part, frozen=True, kw_only=True):
-    joins_per_minute_per_address: Annotated[int, Meta(ge=1, le=100_000)] = 60
-    proof_of_work: Literal["Off", "Adaptive", "Always"] = "Off"
-
-
-class Spec(_Part, frozen=True, kw_only=True):
-    concert: Text
-    title: Text
-    venue: Text
-    time_zone: Annotated[str, Meta(max_length=64)] = "UTC"
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
-    pre_queue_time: Time | None = None
-    opens_time: Time
-    closes_time: Time
-    policy: Policy = "Open"
-    seating: SeatingSpec
-    line: LineSpec = LineSpec()
-    admission: AdmissionSpec = AdmissionSpec()
-    signals: Annotated[list[Signal], Meta(max_length=20)] = []
-    hold: HoldSpec = HoldSpec()
-    abuse: AbuseSpec = AbuseSpec()
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -108,12 +29,12 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     annotations: dict[str, str] = {}
 
 
-class ConcertSale(_Part, frozen=True, kw_only=True, omit_defaults=True):
+class ConcertSale(Part, frozen=True, kw_only=True, omit_defaults=True):
     api_version: Literal["boxoffice.dev/v1alpha1"]
     kind: Literal["ConcertSale"]
     metadata: Metadata
     spec: Spec
-    status: msgspec.Raw | dict[str, Any] = {}
+    status: msgspec.Raw | dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class _Loader(yaml.SafeLoader):
@@ -210,7 +131,7 @@ def _check_sections(sections: list[Section]) -> None:
         if not (rows or general):
             field = f"spec.seating.sections[{i}]"
             raise Unprocessable(f"{field}: give rows and seatsPerRow, or capacity", code="invalid_sale", field=field)
-    if sum(_size(section) for section in sections) > MAX_SEATS:
+    if sum(size_of(section) for section in sections) > MAX_SEATS:
         field = "spec.seating.sections"
         raise Unprocessable(f"{field}: at most {MAX_SEATS} seats in all", code="invalid_sale", field=field)
 
@@ -223,79 +144,6 @@ def _is_zone(name: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-def _size(section: Section) -> int:
-    return section.capacity or (section.rows or 0) * (section.seats_per_row or 0)
-
-
-class Block(msgspec.Struct, frozen=True):
-    """A section in the numbering of the whole house: seats `first` to `first + size - 1`."""
-
-    name: str
-    first: int
-    size: int
-    rows: int
-    """0 for general admission."""
-    seats_per_row: int
-    price_minor: int
-
-
-def _offset(section: Block, numbers: list[str]) -> int:
-    """Where in the section; negative for what can be no seat, and of the rest only one spelling is right."""
-    try:
-        if section.rows:
-            row, seat = numbers
-            return (int(row) - 1) * section.seats_per_row + int(seat) - 1
-        (seat,) = numbers
-        return int(seat) - 1
-    except ValueError:
-        return -1
-
-
-class Seating:
-    """Seats as numbers and as names: `stalls/3/12` (section, row, seat), `floor/0017` (general admission)."""
-
-    def __init__(self, spec: SeatingSpec) -> None:
-        self.sections: list[Block] = []
-        first = 0
-        for s in spec.sections:
-            self.sections.append(Block(s.name, first, _size(s), s.rows or 0, s.seats_per_row or 0, s.price_minor))
-            first += _size(s)
-        self.total = first
-        self._firsts = [section.first for section in self.sections]
-        self.by_name = {section.name: section for section in self.sections}
-        self.digest = hashlib.sha256(msgspec.json.encode(self.sections)).hexdigest()
-
-    @classmethod
-    def of(cls, spec: Spec) -> Seating:
-        return cls(spec.seating)
-
-    def section_of(self, index: int) -> Block:
-        if not 0 <= index < self.total:
-            raise NotFound(f"there is no seat number {index}", code="unknown_seat")
-        return self.sections[bisect_right(self._firsts, index) - 1]
-
-    def name(self, index: int) -> str:
-        section = self.section_of(index)
-        at = index - section.first
-        if not section.rows:
-            return f"{section.name}/{at + 1:04d}"
-        return f"{section.name}/{at // section.seats_per_row + 1}/{at % section.seats_per_row + 1}"
-
-    def index(self, name: str) -> int:
-        """Raises NotFound for a name that this house does not have."""
-        head, *rest = name.split("/")
-        section = self.by_name.get(head)
-        if section is not None:
-            at = _offset(section, rest)
-            if 0 <= at < section.size and self.name(section.first + at) == name:
-                return section.first + at
-        raise NotFound(f"there is no seat {name!r} here", code="unknown_seat")
-
-    def price(self, index: int) -> int:
-        """In minor units."""
-        return self.section_of(index).price_minor
 
 
 def to_ms(time: datetime) -> int:

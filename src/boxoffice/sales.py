@@ -9,9 +9,11 @@ import msgspec
 
 from boxoffice.errors import Conflict, LedgerUnavailable, NotFound, Unprocessable
 from boxoffice.ledger import Ledger
-from boxoffice.sale import ConcertSale, Metadata, Policy, Seating, Spec, record_of
+from boxoffice.sale import ConcertSale, Metadata, record_of
 from boxoffice.salerecords import Sums
+from boxoffice.seating import Seating
 from boxoffice.snapshot import Board, View
+from boxoffice.spec import Policy, Spec
 from boxoffice.store import Store
 
 DROP_CHUNK = 500

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from boxoffice.errors import BoxofficeError, NotFound, Recovering, StoreUnavailable, Unavailable
-from boxoffice.sale import Seating, Spec
+from boxoffice.seating import Seating
+from boxoffice.spec import Spec
 from boxoffice.store import Store
 
 BEAT_SECONDS = 0.25

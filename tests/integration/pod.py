@@ -19,7 +19,8 @@ from boxoffice.app import build_app
 from boxoffice.context import Context
 from boxoffice.embedded import EmbeddedStore
 from boxoffice.errors import PROBLEM_TYPE
-from boxoffice.sale import Seating, parse_sale, record_of
+from boxoffice.sale import parse_sale, record_of
+from boxoffice.seating import Seating
 from boxoffice.settings import Settings
 from boxoffice.store import Store
 from tests.conftest import KEYS

@@ -9,7 +9,7 @@ import msgspec
 
 from boxoffice import sales
 from boxoffice.ledger import open_ledger
-from boxoffice.sale import Policy
+from boxoffice.spec import Policy
 from boxoffice.store import Store
 from tests.integration.buyer import Buyer
 from tests.integration.house import SALE, House, open_house, resource

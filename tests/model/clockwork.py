@@ -13,7 +13,8 @@ import msgspec
 import redis
 
 from boxoffice.embedded import EmbeddedStore
-from boxoffice.sale import Seating, parse_sale, record_of
+from boxoffice.sale import parse_sale, record_of
+from boxoffice.seating import Seating
 from boxoffice.store import load_scripts
 from tests.integration.house import resource
 

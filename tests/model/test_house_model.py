@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from boxoffice.embedded import EmbeddedStore
-from boxoffice.sale import Block
+from boxoffice.seating import Block
 from tests.model.clockwork import Clockwork, Workshop, open_workshop
 
 FREE, HELD, PAYING, SOLD = range(4)

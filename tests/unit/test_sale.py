@@ -12,23 +12,8 @@ import yaml
 from hypothesis import given, strategies as st
 
 from boxoffice.errors import Unprocessable
-from boxoffice.sale import (
-    MAX_RESOURCE_BYTES,
-    AbuseSpec,
-    AdmissionSpec,
-    ConcertSale,
-    HoldSpec,
-    LineSpec,
-    Metadata,
-    SeatingSpec,
-    Section,
-    Signal,
-    Spec,
-    dump_sale,
-    parse_sale,
-    parse_sales,
-    record_of,
-)
+from boxoffice.sale import MAX_RESOURCE_BYTES, ConcertSale, Metadata, dump_sale, parse_sale, parse_sales, record_of
+from boxoffice.spec import AbuseSpec, AdmissionSpec, HoldSpec, LineSpec, SeatingSpec, Section, Signal, Spec
 from tests.integration.house import resource
 
 Path = tuple[str | int, ...]

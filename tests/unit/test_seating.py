@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from boxoffice.errors import NotFound
-from boxoffice.sale import Seating, SeatingSpec, Section
+from boxoffice.seating import Seating
+from boxoffice.spec import SeatingSpec, Section
 
 HOUSE = Seating(
     SeatingSpec(

@@ -19,9 +19,10 @@ from alembic.script import ScriptDirectory
 
 from boxoffice.database import as_unavailable, connect
 from boxoffice.errors import Conflict, LedgerUnavailable
-from boxoffice.sale import Spec, to_ms
+from boxoffice.sale import to_ms
 from boxoffice.salerecords import now_ms
 from boxoffice.settings import Settings
+from boxoffice.spec import Spec
 from boxoffice.tables import sales
 
 LOCK_SECONDS = 60
