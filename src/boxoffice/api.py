@@ -58,7 +58,8 @@ def _summary(view: View) -> dict[str, Any]:
 
 async def list_sales(request: Request) -> Response:
     ctx: Context = request.app.state.context
-    views = sorted((v for v in ctx.board.views.values() if v.ready), key=lambda v: v.name)
+    shown = (v for v in ctx.board.views.values() if v.ready and v.spec.listing == "Listed")
+    views = sorted(shown, key=lambda v: v.name)
     return Json({"sales": [_summary(view) for view in views]}, headers={"cache-control": "public, max-age=1"})
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from boxoffice import __version__, cli_engines, cli_orders, cli_sale, migrations
+from boxoffice import __version__, cli_engines, cli_install, cli_orders, cli_sale, migrations
 from boxoffice.audit import AuditReport, audit as run_audit
 from boxoffice.console import Json, examples, fail, open_office, print_json, run
 from boxoffice.engines import Kind
@@ -38,6 +38,7 @@ app = typer.Typer(
     ),
 )
 app.add_typer(cli_engines.app)
+app.add_typer(cli_install.app)
 app.add_typer(cli_sale.app, name="sale")
 app.add_typer(cli_orders.orders, name="orders")
 app.add_typer(cli_orders.dlq, name="dlq")

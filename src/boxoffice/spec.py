@@ -136,6 +136,10 @@ class Spec(Part, frozen=True, kw_only=True):
         Policy,
         _says("Hold: nobody new is admitted. Drain: nobody new may join either. Closed: over, for good."),
     ] = "Open"
+    listing: Annotated[
+        Literal["Listed", "Unlisted"],
+        _says("Unlisted: in no list for buyers; its own address works."),
+    ] = "Listed"
     seating: SeatingSpec
     line: LineSpec = LineSpec()
     admission: AdmissionSpec = AdmissionSpec()
