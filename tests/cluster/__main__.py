@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from tests.cluster.images import Images, in_cluster
-from tests.cluster.node import Node, alone
+from tests.cluster.cell import CellError
+from tests.cluster.images import ImageError, Images, in_cluster
+from tests.cluster.node import Node, NodeError, alone
 
 
 def say(what: str) -> None:
@@ -25,4 +26,7 @@ def main(command: str, *arguments: str) -> None:
             node.stop()
 
 
-main(*sys.argv[1:])
+try:
+    main(*sys.argv[1:])
+except (CellError, ImageError, NodeError) as error:
+    sys.exit(f"node: {error}")

@@ -58,6 +58,7 @@ def own_node(request: pytest.FixtureRequest, machine: Machine, say: Callable[[st
         images = Images(say).make(in_cluster())
         if node.is_up:
             node.load(images)
+            node.free_volumes()
         else:
             node.start(images)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -114,6 +115,17 @@ class Node:
                 imported.touch()
                 self._done(f"{image.stem.rpartition('-')[0]} imported ({image.stat().st_size / 1e6:.0f} MB)")
 
+    def free_volumes(self) -> None:
+        """Those whose claims are gone, for a node that is used again."""
+        listed = json.loads(self._kubectl("get", "persistentvolumes", "--output=json").stdout)
+        for volume in listed["items"]:
+            if volume["status"]["phase"] == "Released":
+                folder = self.run / "volumes" / volume["metadata"]["name"].removeprefix("local-")
+                shutil.rmtree(folder)
+                folder.mkdir()
+                free = '[{"op": "remove", "path": "/spec/claimRef"}]'
+                self._kubectl("patch", "persistentvolume", volume["metadata"]["name"], "--type=json", f"--patch={free}")
+
     def _lay_out(self) -> None:
         for folder in ("pki", "log", "ended", "conf/cni", "volumes", "clients", "imported"):
             (self.run / folder).mkdir(parents=True)
@@ -143,10 +155,9 @@ class Node:
             raise NodeError(f"{ended.name} ended:\n" + "\n".join(log.splitlines()[-15:]))
 
     def _wait(self, condition: str, what: str) -> None:
-        waited = self._kubectl("wait", condition, what, f"--timeout={READY_SECONDS:.0f}s", check=False)
-        if waited.returncode:
-            self._check()
-            raise NodeError(waited.stderr.strip())
+        """In small turns, so that a daemon that ends is told at once."""
+        turn = ("wait", condition, what, "--timeout=2s")
+        self._until(lambda: self._kubectl(*turn, check=False).returncode == 0, what)
 
     def _kubectl(self, *arguments: str, check: bool = True, input: str = "") -> subprocess.CompletedProcess[str]:
         command = self.cell.on_its_network(programs() / "kubectl", *arguments)

@@ -29,12 +29,16 @@ def test_a_pod_runs_under_restricted_podsecurity_and_another_is_refused(cluster:
     assert "runAsUser=0" in said
 
 
-def test_a_service_answers_by_its_name_and_by_its_address(cluster: Cluster, namespace: str) -> None:
+def test_a_service_answers_by_its_names_and_by_its_address(cluster: Cluster, namespace: str) -> None:
     greet(cluster, namespace)
     address = cluster.get("service", "greeter", namespace)["spec"]["clusterIP"]
-    fetch = "import urllib.request, sys; print(urllib.request.urlopen(sys.argv[1], timeout=5).status)"
-    for host in ("greeter", f"greeter.{namespace}.svc.cluster.local", address):
-        assert cluster.run("base", "python3", "-c", fetch, f"http://{host}/os-release", namespace=namespace) == "200\n"
+    hosts = ["greeter", f"greeter.{namespace}", f"greeter.{namespace}.svc.cluster.local", address]
+    fetch = (
+        "import sys, urllib.request\n"
+        "for host in sys.argv[1:]: print(urllib.request.urlopen(f'http://{host}/os-release', timeout=5).status)"
+    )
+    said = cluster.run("base", "python3", "-c", fetch, *hosts, namespace=namespace)
+    assert said.split() == ["200"] * len(hosts)
 
 
 def test_a_port_is_forwarded(cluster: Cluster, namespace: str) -> None:
@@ -58,7 +62,7 @@ def test_a_volume_belongs_to_the_group_of_the_pod(cluster: Cluster, namespace: s
     assert cluster.logs("pod/writer", namespace) == "kept\n"
 
 
-def test_metrics_server_measures_node_and_pods(cluster: Cluster, namespace: str) -> None:
+def test_metrics_server_measures_node_and_pods(cluster: Cluster, node: Node, namespace: str) -> None:
     greet(cluster, namespace)
     cluster.wait("apiservice/v1beta1.metrics.k8s.io", "condition=Available")
     cluster.wait("pods.metrics.k8s.io/greeter", "create", namespace)
