@@ -1,0 +1,68 @@
+"""The status of a `ConcertSale`: what the operator saw last. Slow on purpose; what moves fast is in the metrics."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+ConditionType = Literal["Ready", "Admitting", "SignalsFresh", "LedgerHealthy", "SoldOut", "Overridden", "Degraded"]
+
+_Count = Annotated[int, Meta(ge=0)]
+_Time = Annotated[datetime, Meta(tz=True)]
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A part of the status."""
+
+
+class Condition(_Part, frozen=True, kw_only=True):
+    """One thing that is so, or not, or not known; as Kubernetes has them everywhere."""
+
+    type: ConditionType
+    status: Literal["True", "False", "Unknown"]
+    reason: Annotated[str, Meta(pattern="^[A-Z][A-Za-z0-9]*$", max_length=64)]
+    message: Annotated[str, Meta(max_length=1024)]
+    last_transition_time: _Time
+    observed_generation: _Count = 0
+
+
+class AdmissionStatus(_Part, frozen=True, kw_only=True):
+    """The pace, and why it is what it is."""
+
+    active: Annotated[int, Meta(ge=0, description="Buyers inside, those with an unsettled order included.")] = 0
+    active_target: Annotated[int, Meta(ge=0, description="Buyers that should be inside.")] = 0
+    per_minute: Annotated[int, Meta(ge=0, description="Calls a minute, as measured.")] = 0
+    limited_by: Annotated[str, Meta(max_length=64, description="What keeps the pace from being higher.")] = ""
+    reason: Annotated[str, Meta(max_length=1024, description="The last decision, in words.")] = ""
+
+
+class Seats(_Part, frozen=True, kw_only=True):
+    """`held`: chosen or being paid."""
+
+    total: _Count = 0
+    held: _Count = 0
+    sold: _Count = 0
+
+
+class DrawStatus(_Part, frozen=True, kw_only=True):
+    """`commitment` before the first join, `seed` after the draw: anyone can check it."""
+
+    commitment: Annotated[str, Meta(max_length=64)] = ""
+    seed: Annotated[str, Meta(max_length=64)] = ""
+
+
+class Status(_Part, frozen=True, kw_only=True):
+    """The sale as it was seen last."""
+
+    observed_generation: _Count = 0
+    uid: Annotated[str, Meta(max_length=32, description="Fixed at the first opening and kept in the ledger.")] = ""
+    opened_time: Annotated[_Time, Meta(description="From here the seating is fixed.")] | None = None
+    admission: AdmissionStatus = AdmissionStatus()
+    seats: Seats = Seats()
+    waiting: Annotated[int, Meta(ge=0, description="Places that were not called yet.")] = 0
+    draw: DrawStatus = DrawStatus()
+    last_decision_time: _Time | None = None
+    conditions: Annotated[list[Condition], Meta(max_length=16)] = []
