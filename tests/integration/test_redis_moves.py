@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +14,7 @@ import pytest
 
 from boxoffice import sales
 from boxoffice.embedded import EmbeddedStore
-from boxoffice.errors import StoreUnavailable
+from boxoffice.errors import Recovering, StoreUnavailable
 from boxoffice.eventlog import open_log
 from boxoffice.ledger import Ledger
 from boxoffice.local.redis import MASTER_NAME, LocalCluster, LocalRedis, LocalSentinel, RedisProcess
@@ -23,7 +24,7 @@ from boxoffice.settings import Settings
 from boxoffice.store import Store
 from boxoffice.tasks import end
 from tests.integration.house import SALE, resource
-from tests.integration.pod import open_pod, settings_of
+from tests.integration.pod import lay_out, open_pod, settings_of
 from tests.integration.test_redis_modes import OTHERS
 from tests.servers_redis import move_slot
 
@@ -128,6 +129,36 @@ async def test_calls_go_over_to_the_master_that_the_sentinels_name(tmp_path: Pat
             assert int(await (await servers.master()).ask("GET", store.key(SALE, "counted"))) == found
     finally:
         await servers.stop()
+
+
+async def test_a_master_that_is_one_again_does_not_pass_for_never_having_been_away(tmp_path: Path) -> None:
+    """What it knew last it has from the other one, which did not know all."""
+    first, second = LocalRedis(tmp_path / "first"), LocalRedis(tmp_path / "second")
+    await first.start()
+    await second.start()
+    try:
+        async with opened(settings_on(first)) as store:
+            await lay_out(store, resource())
+            await copies(first, second)
+            elsewhere = replace(settings_on(second), instance=store.instance)
+            async with opened(elsewhere) as other:
+                with pytest.raises(Recovering):
+                    await other.call("tick", SALE, 0, 0, "", 0, 0, 0, 0)
+            await copies(second, first)
+            with pytest.raises(Recovering):
+                await store.call("peek", SALE)
+    finally:
+        await first.stop()
+        await second.stop()
+
+
+async def copies(server: LocalRedis, replica: LocalRedis) -> None:
+    """All that it has, and then the replica is a master."""
+    await replica.processes[0].ask("REPLICAOF", "127.0.0.1", server.port)
+    async with asyncio.timeout(30):
+        while (await replica.processes[0].info("replication")).get(b"master_link_status") != b"up":
+            await asyncio.sleep(LOOK_SECONDS)
+    await replica.processes[0].ask("REPLICAOF", "NO", "ONE")
 
 
 async def test_a_list_of_sales_that_is_lost_alone_is_written_again(

@@ -12,6 +12,9 @@ if stop then
     if seen > (tonumber(redis.call('HGET', key, name)) or 0) then redis.call('HSET', key, name, seen) end
   end
   redis.call('PEXPIRE', key, 600000)
+  -- The server of the record's run_id lives perhaps, and may be the master again before this is rebuilt, with our data.
+  local run_id = redis.call('HGET', SALE, 'run_id')
+  if run_id and not string.find(run_id, '^rebuilding:') then redis.call('HSET', SALE, 'run_id', 'lost') end
   return stop
 end
 
