@@ -10,6 +10,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from boxoffice.connections import bounded
 from boxoffice.settings import Settings
 
 KEEP_ALIVE_SECONDS = 75
@@ -24,7 +25,7 @@ def run_server(app: ASGIApp, settings: Settings, port: int, leave: Callable[[], 
         host=settings.host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=bounded(settings.max_connections),
         ws="none",
         log_config=None,
         access_log=False,

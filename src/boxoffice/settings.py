@@ -133,6 +133,9 @@ class Settings:
     port: int = 8083
     admin_port: int = 8084
 
+    max_connections: int = 20_000
+    """One more is told 503. A connection takes some 10 KB, whether or not anything is said on it."""
+
     drain_seconds: int = 15
     """After SIGTERM: how long open requests and streams may take before the process ends."""
 
