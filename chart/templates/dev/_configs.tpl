@@ -71,7 +71,7 @@ init.sql: |
   {{- range $user, $rights := dict "boxoffice" "ALL" "boxoffice_reader" "SELECT" }}
   CREATE USER IF NOT EXISTS {{ $user }}@'%' IDENTIFIED BY '{{ $.root.Values.dev.password }}';
   ALTER USER {{ $user }}@'%' IDENTIFIED BY '{{ $.root.Values.dev.password }}';
-  GRANT {{ $rights }} ON boxoffice.* TO {{ $user }}@'%';
+  GRANT {{ $rights }} ON `boxoffice%`.* TO {{ $user }}@'%';
   {{- end }}
   GRANT ALL ON gateway.* TO boxoffice@'%';
 {{- end }}
