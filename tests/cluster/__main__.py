@@ -22,6 +22,7 @@ def main(command: str, *arguments: str) -> None:
     with alone(say):
         if command == "up":
             node.start(Images(say).make(arguments or in_cluster()))
+            node.keep()
         else:
             node.stop()
 

@@ -17,6 +17,7 @@ from tests.cluster.images import Images, in_cluster
 from tests.cluster.machine import Machine
 from tests.cluster.node import Node, alone
 from tests.cluster.programs import programs
+from tests.cluster.release import Release
 
 REGISTRY = "localhost/boxoffice"
 
@@ -46,17 +47,18 @@ def machine() -> Machine:
 
 
 @pytest.fixture(scope="session")
-def own_node(request: pytest.FixtureRequest, machine: Machine, say: Callable[[str], None]) -> Iterator[Node | None]:
+def own_node(request: pytest.FixtureRequest, say: Callable[[str], None]) -> Iterator[Node | None]:
     """This thread is on its network for as long as there are tests; None where KUBECONFIG leads elsewhere."""
     if elsewhere():
         yield None
         return
     if os.getuid():
         pytest.exit("the cluster tests make a node of their own as root, or run where KUBECONFIG leads", returncode=2)
+    request.getfixturevalue("machine")
     node = Node(say)
     with alone(say):
         images = Images(say).make(in_cluster())
-        if node.is_up:
+        if node.kept and node.is_up:
             node.load(images)
             node.free_volumes()
         else:
@@ -65,7 +67,9 @@ def own_node(request: pytest.FixtureRequest, machine: Machine, say: Callable[[st
             with node.cell.network():
                 yield node
         finally:
-            if not os.environ.get("BOXOFFICE_KEEP_NODE"):
+            if os.environ.get("BOXOFFICE_KEEP_NODE"):
+                node.keep()
+            elif not node.kept:
                 node.stop(keep_logs=request.session.testsfailed > 0)
 
 
@@ -107,3 +111,23 @@ def load_into_kind(cluster: Cluster, say: Callable[[str], None]) -> None:
     if kind == "kind":
         for archive in Images(say).make(in_cluster()):
             subprocess.run(["kind", "load", "image-archive", archive, f"--name={name}"], check=True)
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster, say: Callable[[str], None]) -> Iterator[tuple[Release, float]]:
+    """With its engines, in a namespace where restricted PodSecurity is enforced; and how long that took."""
+    with cluster.namespace() as namespace:
+        release = Release(cluster, namespace)
+        seconds = release.install({"dev": {"enabled": True}})
+        say(f"helm install with its engines: {seconds:.0f} s")
+        yield release, seconds
+
+
+@pytest.fixture(scope="session")
+def box(installed: tuple[Release, float]) -> Release:
+    return installed[0]
+
+
+@pytest.fixture(scope="session")
+def install_seconds(installed: tuple[Release, float]) -> float:
+    return installed[1]

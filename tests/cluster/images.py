@@ -23,7 +23,7 @@ ARCHIVES = CACHE / "images"
 DOCKERFILES = Path(__file__).parent / "dockerfiles"
 PACKAGES = ("python3", "python-is-python3", "ca-certificates", "tzdata")
 """Of the base, beside the few that make a Debian."""
-SETTINGS = ("/etc/ssl/certs", "/etc/pip.conf", "/etc/apt/apt.conf.d")
+SETTINGS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf", "/etc/apt/apt.conf.d")
 """Of this machine; a build needs them to reach what it fetches, and the image does not keep them."""
 
 PROJECT = (
@@ -128,6 +128,14 @@ class Images:
             _build(image, tag)
             self.say(f"built the image {image.name} in {time.monotonic() - began:.0f} s")
         _buildah("tag", tag, image.full_name)
+        self._forget(image, tag)
+
+    def _forget(self, image: Image, kept: str) -> None:
+        """Older ones of that name."""
+        every = image.full_name.removesuffix(":dev")
+        for tag in _buildah("images", "--format={{.Name}}:{{.Tag}}", f"--filter=reference={every}").split():
+            if tag not in (kept, image.full_name):
+                _buildah("rmi", tag)
 
     def _export(self, image: Image, archive: Path) -> None:
         for old in ARCHIVES.glob(f"{image.name}-{'?' * 12}.tar"):

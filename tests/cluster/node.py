@@ -56,6 +56,14 @@ class Node:
         }
 
     @property
+    def kept(self) -> bool:
+        """Whether it is to stay for the next run."""
+        return (self.run / "kept").exists()
+
+    def keep(self) -> None:
+        (self.run / "kept").touch()
+
+    @property
     def is_up(self) -> bool:
         return self.cell.pid is not None and self._kubectl("get", "--raw=/readyz", check=False).returncode == 0
 
