@@ -38,7 +38,6 @@ class Order(SQLModel, table=True):
     __tablename__ = "orders"
     __table_args__ = (
         sa.Index("orders_by_position", "log_id", "log_partition", "log_offset"),
-        sa.Index("orders_by_sale", "sale_uid", "state"),
         sa.Index("orders_in_order", "sale_uid", "id"),
     )
 
@@ -155,6 +154,15 @@ class Action(SQLModel, table=True):
     why: str = Field(max_length=255)
 
 
+class Owner(SQLModel, table=True):
+    """The one instance whose ledger this is: two in one database would take each other's sales for their own."""
+
+    __tablename__ = "owners"
+
+    only_one: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    instance: str = Field(max_length=100)
+
+
 sales = SQLModel.metadata.tables["sales"]
 orders = SQLModel.metadata.tables["orders"]
 tickets = SQLModel.metadata.tables["tickets"]
@@ -162,3 +170,4 @@ positions = SQLModel.metadata.tables["positions"]
 checkpoints = SQLModel.metadata.tables["checkpoints"]
 dead_letters = SQLModel.metadata.tables["dead_letters"]
 actions = SQLModel.metadata.tables["actions"]
+owners = SQLModel.metadata.tables["owners"]

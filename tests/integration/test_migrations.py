@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from boxoffice.errors import Conflict
 from boxoffice.ledger import open_ledger
 from boxoffice.local.mysql import SqlServer
-from boxoffice.migrations import downgrade, migrate
+from boxoffice.migrations import check_tables, downgrade, migrate
 from boxoffice.settings import Settings
 from tests.integration.test_ledger_contract import claim, order
 from tests.servers_mysql import own_database
@@ -64,6 +65,17 @@ async def test_a_migration_that_was_killed_is_repeated(settings: Settings) -> No
         await connection.execute(sa.text("DELETE FROM alembic_version"))
     await migrate(settings)
     await ledger.close()
+
+
+async def test_a_database_has_one_instance(settings: Settings) -> None:
+    """Two would take each other's sales for their own."""
+    await migrate(settings)
+    await migrate(settings)
+    await check_tables(settings)
+    other = replace(settings, instance="another")
+    for refused in (migrate(other), check_tables(other)):
+        with pytest.raises(Conflict, match=f"{settings.instance!r}, not of 'another'"):
+            await refused
 
 
 async def test_under_an_open_sale_only_online(settings: Settings) -> None:

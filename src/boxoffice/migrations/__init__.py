@@ -23,20 +23,21 @@ from boxoffice.sale import to_ms
 from boxoffice.salerecords import now_ms
 from boxoffice.settings import Settings
 from boxoffice.spec import Spec
-from boxoffice.tables import sales
+from boxoffice.tables import owners, sales
 
 LOCK_SECONDS = 60
 
 logger = logging.getLogger(__name__)
 
 _Step = Callable[[Config, str], None]
+_THE_ONE = 1
 _LOCK = "CONCAT('boxoffice.migrate.', LEFT(SHA2(DATABASE(), 256), 32))"
 
 
 async def migrate(settings: Settings, revision: str = "head", online: bool = True) -> None:
     """Up to `revision`. Many may start at once: one migrates, the others wait and find it done. A ledger that a newer
     release has migrated stays as it is. Raises Conflict (sale_open) when there is something to do while a sale is
-    open and not `online`; LedgerUnavailable.
+    open and not `online`, or (another_instance) when the database is another instance's; LedgerUnavailable.
 
     SQLite: the whole of it is one transaction that holds the writers' lock from its beginning.
     """
@@ -53,14 +54,15 @@ async def _run(settings: Settings, step: _Step, revision: str, online: bool) -> 
     try:
         with as_unavailable():
             async with engine.execution_options(writes=True).begin() as connection:
-                await connection.run_sync(_locked, step, revision, online)
+                await connection.run_sync(_locked, step, revision, online, settings.instance)
     finally:
         await engine.dispose()
 
 
-def _locked(connection: sa.Connection, step: _Step, revision: str, online: bool) -> None:
+def _locked(connection: sa.Connection, step: _Step, revision: str, online: bool, instance: str) -> None:
     config = _config(connection)
     with _lock(connection):
+        _check_owner(connection, instance)
         found = _revision(connection)
         if step is command.upgrade and _is_newer(found, ScriptDirectory.from_config(config)):
             logger.warning("the ledger is at revision %s, of a newer release: it stays as it is", found)
@@ -68,6 +70,24 @@ def _locked(connection: sa.Connection, step: _Step, revision: str, online: bool)
         if not online and (names := _open_sales(connection, config)):
             raise Conflict(f"{', '.join(names)}: open now; migrate later, or with --online", code="sale_open")
         step(config, revision)
+        if _owner(connection) == "":
+            connection.execute(sa.insert(owners), [{"only_one": _THE_ONE, "instance": instance}])
+
+
+def _check_owner(connection: sa.Connection, instance: str) -> None:
+    if (owner := _owner(connection)) and owner != instance:
+        raise Conflict(
+            f"this database is the ledger of the instance {owner!r}, not of {instance!r}: give each one of its own",
+            code="another_instance",
+        )
+
+
+def _owner(connection: sa.Connection) -> str | None:
+    """None where that is not kept yet, nothing where nobody came so far."""
+    if not sa.inspect(connection).has_table(owners.name):
+        return None
+    found: str | None = connection.scalar(sa.select(owners.c.instance))
+    return found or ""
 
 
 def _config(connection: sa.Connection) -> Config:
@@ -90,17 +110,19 @@ def _lock(connection: sa.Connection) -> Iterator[None]:
 
 
 async def check_tables(settings: Settings) -> None:
-    """Raises LedgerUnavailable when the ledger lacks a revision that this release needs."""
+    """Raises LedgerUnavailable when the ledger lacks a revision that this release needs, Conflict (another_instance)
+    when it is not ours."""
     engine = connect(settings.ledger_url, settings.ledger_ca_file, pool=1)
     try:
         with as_unavailable():
             async with engine.connect() as connection:
-                await connection.run_sync(_check)
+                await connection.run_sync(_check, settings.instance)
     finally:
         await engine.dispose()
 
 
-def _check(connection: sa.Connection) -> None:
+def _check(connection: sa.Connection, instance: str) -> None:
+    _check_owner(connection, instance)
     found, scripts = _revision(connection), ScriptDirectory.from_config(_config(connection))
     head = scripts.get_current_head()
     if found != head and not _is_newer(found, scripts):
