@@ -1,0 +1,90 @@
+"""The manifests: sales that are valid, and resources of others that fit their schemas where those can be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from boxoffice.sale import parse_sales
+from tests.chart.conftest import Helm
+from tests.chart.foreign import conform, write_schemas
+from tests.cluster.programs import ROOT
+
+MANIFESTS = ROOT / "manifests"
+SALES = sorted(MANIFESTS.glob("concertsale*.yaml"))
+
+
+@pytest.fixture(scope="session")
+def schemas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("schemas")
+    write_schemas(folder)
+    return folder
+
+
+@pytest.mark.parametrize("file", SALES, ids=lambda file: file.stem)
+def test_a_sale_is_valid(file: Path) -> None:
+    assert parse_sales(file.read_bytes())
+
+
+def test_sales_from_smallest_to_full() -> None:
+    def fields(name: str) -> int:
+        spec = yaml.safe_load((MANIFESTS / name).read_text())["spec"]
+        return sum(len(value) if isinstance(value, dict) else 1 for value in spec.values())
+
+    sizes = [fields(f"{name}.yaml") for name in ("concertsale-small", "concertsale-medium", "concertsale")]
+    assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize("file", sorted(MANIFESTS.rglob("*.yaml")), ids=lambda file: file.name)
+def test_every_manifest_is_whole(file: Path) -> None:
+    for document in yaml.load_all(file.read_text(), yaml.CSafeLoader):
+        assert {"apiVersion", "kind", "metadata"} <= document.keys()
+        assert file.read_text().startswith("#"), "a comment says what it is for"
+
+
+def test_skaffold_fits_its_schema(schemas: Path, tmp_path: Path) -> None:
+    assert conform(schemas, ROOT / "skaffold.yaml").returncode == 0
+    wrong = tmp_path / "skaffold.yaml"
+    wrong.write_text((ROOT / "skaffold.yaml").read_text().replace("chartPath", "chartpath"))
+    assert conform(schemas, wrong).returncode == 1
+
+
+def test_skaffold_names_what_the_chart_makes(helm: Helm) -> None:
+    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    [release] = config["deploy"]["helm"]["releases"]
+    values: dict[str, Any] = release["setValues"]
+    done = helm.run(
+        "template",
+        release["name"],
+        ROOT / release["chartPath"],
+        *(f"--set-json={name}={str(value).lower()}" for name, value in values.items()),
+    )
+    assert done.returncode == 0, done.stderr
+    made = {r["metadata"]["name"] for r in yaml.load_all(done.stdout, yaml.CSafeLoader) if r and r["kind"] == "Service"}
+    assert {forward["resourceName"] for forward in config["portForward"]} <= made
+
+
+def test_argo_cd(schemas: Path) -> None:
+    done = conform(schemas, MANIFESTS / "gitops" / "argocd.yaml")
+    assert done.returncode == 0, done.stdout
+    assert "Valid: 2" in done.stdout
+
+
+def test_the_charts_resources_of_others(schemas: Path, helm: Helm, tmp_path: Path) -> None:
+    release = helm.template(
+        {
+            "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["a.example"]},
+            "app.autoscaling.kind": "KEDA",
+            "settle.autoscaling.kind": "KEDA",
+            "prometheusUrl": "http://prometheus:9090",
+            "log.url": "kafka://k1:9092",
+        }
+    )
+    file = tmp_path / "others.yaml"
+    file.write_text(yaml.safe_dump_all([*release.all("HTTPRoute"), *release.all("ScaledObject")]))
+    done = conform(schemas, file)
+    assert done.returncode == 0, done.stdout
+    assert "Valid: 3" in done.stdout
