@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 RUN := PYTHONPATH=src $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: help demo test chaos lint format bench bench-settle lock setup browser servers clean
+.PHONY: help demo test test-cluster node chaos lint format generate bench bench-settle lock setup browser servers clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +25,15 @@ demo: $(READY) $(if $(findstring production,$(ARGS)),servers) ## a whole sale wi
 
 # Three files at a time; then, with the machine to themselves, one fault of each kind.
 test: $(READY) browser servers ## all tests, on real servers
-	@$(RUN) -m pytest $(or $(ARGS),-n 3 --dist loadfile --ignore tests/chaos)
+	@$(RUN) -m pytest $(or $(ARGS),-n 3 --dist loadfile --ignore tests/chaos --ignore tests/chart)
 	@$(if $(ARGS),,$(RUN) -m pytest tests/chaos)
+
+test-cluster: $(READY) servers node ## the chart on a real Kubernetes node of our own, or where KUBECONFIG leads
+	@$(RUN) -m pytest $(or $(ARGS),tests/cluster tests/chart)
+
+# Ten to twenty minutes the first time, of which most is the compiler's.
+node: $(READY)
+	@$(if $(KUBECONFIG),true,bash .ci/node/build >/dev/null)
 
 chaos: $(READY) servers ## every fault, with full counts, on the production engines: prints the table
 	@$(RUN) -m pytest tests/chaos --full $(ARGS)
@@ -45,6 +52,10 @@ lint: $(READY) ## ruff and mypy --strict
 format: $(READY) ## let ruff format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
+
+generate: $(READY) ## make anew what is made from something else: the CRD, the chart's README and schema
+	@$(RUN) -m boxoffice.crd | tee manifests/crd.yaml > chart/files/crd.yaml
+	@$(VENV)/bin/python chart/generate.py
 
 bench: $(READY) $(if $(findstring production,$(ARGS)),servers) ## requests a second and CPU a request, beside limits taken in the same run
 	@$(RUN) load/bench/bench.py $(ARGS)
