@@ -4,7 +4,7 @@
 #   docker build -t boxoffice:demo --target demo . && docker run --rm -it boxoffice:demo     # a whole sale
 #
 # BASE needs python3 (3.11 or later) and nothing else; BUILD_BASE, of the same system, also pip and venv.
-ARG BASE=docker.io/library/python:3.13-slim
+ARG BASE=python:3.13-slim
 ARG BUILD_BASE=${BASE}
 
 FROM ${BUILD_BASE} AS build

@@ -12,7 +12,7 @@ ARGS ?=
 .PHONY: help demo test test-cluster node chaos lint format generate bench bench-settle lock setup browser servers clean
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo; echo '  make demo ARGS="--buyers 2000 --seed 7"    pass options on'
 
 $(READY): requirements-dev.lock
