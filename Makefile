@@ -63,12 +63,13 @@ bench: $(READY) $(if $(findstring production,$(ARGS)),servers) ## requests a sec
 bench-settle: $(READY) servers ## orders a second from Kafka into MySQL, beside a limit taken in the same run
 	@$(RUN) load/bench/settle.py $(ARGS)
 
+PIN := uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+  --no-emit-find-links
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
-	uv pip compile -q pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-emit-index-url --no-emit-find-links -o requirements.lock
-	uv pip compile -q pyproject.toml --upgrade --group dev --extra embedded -c requirements.lock --universal \
-	  --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
-	  -o requirements-dev.lock
+	$(PIN) pyproject.toml -o requirements.lock
+	$(PIN) pyproject.toml --group dev --extra embedded -c requirements.lock -o requirements-dev.lock
+	$(PIN) pyproject.toml --extra embedded -c requirements.lock -o requirements-demo.lock
+	echo 'hatchling>=1.27' | $(PIN) - -o requirements-build.lock
 
 clean: ## remove what was fetched and built
 	rm -rf "$(CACHE)"
