@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from typing import Any
 
 import msgspec
 import pytest
+import pytest_asyncio
 
+from tests.chaos.houses import Houses
 from tests.chaos.night import Findings
 
 TABLE = "build/chaos.json"
@@ -50,6 +52,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def chaos(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Chaos:
     return Chaos(bool(request.config.getoption("full", False)), record_property)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def houses(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Houses]:
+    """For tests in the session's loop: the processes of a house belong to the loop that started them."""
+    shared = not request.config.getoption("full", False)
+    houses = Houses(lambda: tmp_path_factory.mktemp("house"), shared)
+    yield houses
+    await houses.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -26,7 +26,7 @@ class Ended(Exception):
 class Guest:
     """One buyer, and the story of its night as verdict.py takes it."""
 
-    def __init__(self, house: House, nth: int) -> None:
+    def __init__(self, house: House, sale: str, nth: int) -> None:
         self.end = ""
         """`paid`, or what came instead; empty while it lasts."""
         self.accepted: dict[str, str] = {}
@@ -37,7 +37,7 @@ class Guest:
         self.era = 0
         """How often Redis had been rebuilt when this one came in."""
         self._house = house
-        self._buyer: Buyer = house.buyer(nth)
+        self._buyer: Buyer = house.buyer(nth, sale)
         self._nth = self._pod = nth
         self._called_at_ms = 0
         self._told: list[Told] = []
@@ -150,10 +150,10 @@ class Guest:
 class Crowd:
     """So many guests at a time, a new one for each who is done, until the block ends; then the last go home."""
 
-    def __init__(self, house: House, concurrency: int, era: Callable[[], int], first: int) -> None:
+    def __init__(self, house: House, sale: str, concurrency: int, era: Callable[[], int], first: int) -> None:
         self.guests: list[Guest] = []
         self.healed: list[float] = []
-        self._house, self._era, self._next = house, era, first
+        self._house, self._sale, self._era, self._next = house, sale, era, first
         self._stopping = False
         self._done = asyncio.Event()
         self._workers = [asyncio.create_task(self._work()) for _ in range(concurrency)]
@@ -162,7 +162,7 @@ class Crowd:
 
     async def _work(self) -> None:
         while not self._stopping:
-            guest = Guest(self._house, self._next)
+            guest = Guest(self._house, self._sale, self._next)
             self._next += 1
             self.guests.append(guest)
             await guest.live(self._era)

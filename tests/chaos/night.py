@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
@@ -25,6 +25,8 @@ HEAL_SECONDS = 30.0
 QUIET_SECONDS = 60.0
 LOOK_SECONDS = 0.25
 ROW = 100
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +63,9 @@ class Findings:
 class Watch:
     """Looks at every pod's line, four times a second: along its versions the number called never goes back."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, sale: str) -> None:
         self.era = 0
-        self._house = house
+        self._house, self._sale = house, sale
         self._seen: set[tuple[int, int]] = set()
         self._recovering = False
         self._task = asyncio.create_task(self._run())
@@ -76,7 +78,7 @@ class Watch:
 
     async def _look(self, pod: int) -> None:
         try:
-            line = await self._house.line(pod=pod)
+            line = await self._house.line(self._sale, pod)
         except (httpx2.TransportError, ValueError):
             return
         if "version" in line:
@@ -96,10 +98,11 @@ class Watch:
 
 
 class Night:
-    def __init__(self, house: House, seats: int) -> None:
-        self.house = house
-        self._seats = seats
-        self.watch = Watch(house)
+    def __init__(self, house: House, seats: int, sale: str = SALE, letters: int = 0) -> None:
+        """`letters`: how many were in the dead letters before."""
+        self.house, self.sale = house, sale
+        self._seats, self._letters = seats, letters
+        self.watch = Watch(house, sale)
         self._crowds: list[Crowd] = []
 
     @property
@@ -110,9 +113,28 @@ class Night:
     def guests(self) -> list[Guest]:
         return [guest for crowd in self._crowds for guest in crowd.guests]
 
+    def engine(self, kind: type[S]) -> S:
+        return next(server for server in self.stack.engines.servers if isinstance(server, kind))
+
+    async def orders(self, columns: str) -> list[Any]:
+        """Of this sale, as the ledger has them."""
+        return await self.house.ledger(f"SELECT {columns} FROM orders WHERE sale = :sale", sale=self.sale)
+
+    @asynccontextmanager
+    async def otherwise(self, name: str, **env: str) -> AsyncIterator[None]:
+        """One of our processes with another environment, until the block ends."""
+        child = self.stack.child(name)
+        assert child.env is not None
+        usual = dict(child.env)
+        child.env |= env
+        await self.stack.restart(name)
+        yield
+        child.env = usual
+        await self.stack.restart(name)
+
     @asynccontextmanager
     async def crowd(self, concurrency: int = 20) -> AsyncIterator[Crowd]:
-        crowd = Crowd(self.house, concurrency, lambda: self.watch.era, first=len(self.guests))
+        crowd = Crowd(self.house, self.sale, concurrency, lambda: self.watch.era, first=len(self.guests))
         self._crowds.append(crowd)
         try:
             yield crowd
@@ -140,7 +162,7 @@ class Night:
             places_lost=sum(why.startswith(("place lost", "stuck")) for why in ends),
             numbers_twice=len(twice_numbered(evidence.stories)),
             inversions=went_back + _inversions(guests),
-            dead_letters=len(await self.house.ledger("SELECT id FROM dead_letters")),
+            dead_letters=await count_letters(self.house) - self._letters,
             differences=differences,
             problems=[*disagreements(evidence), *_problems(guests), *twice],
         )
@@ -149,18 +171,18 @@ class Night:
         async with asyncio.timeout(QUIET_SECONDS):
             while await self._in_flight():
                 await asyncio.sleep(LOOK_SECONDS)
-        reports = [await self.house.audit() for _ in range(2)]
+        reports = [await self.house.audit(self.sale) for _ in range(2)]
         return [f"{d.kind}: {d.text}" for report in reports for d in report.differences]
 
     async def _in_flight(self) -> bool:
         try:
-            return (await self.house.audit()).in_flight > 0
+            return (await self.house.audit(self.sale)).in_flight > 0
         except Unavailable:
             return True
 
     async def _evidence(self, differences: Sequence[str]) -> Evidence:
         settings = self.stack.settings()
-        books = await read_books(settings.ledger_url, SALE)
+        books = await read_books(settings.ledger_url, self.sale)
         return Evidence(
             buyers=len(self.guests),
             seats=self._seats,
@@ -175,9 +197,15 @@ class Night:
 
     async def _charged_twice(self) -> list[str]:
         """Everybody means to buy once: whoever paid for two orders was charged twice, whatever their ids."""
-        statement = "SELECT buyer, count(*) FROM charges WHERE state = 'paid' GROUP BY buyer HAVING count(*) > 1"
+        [(uid,)] = await self.house.ledger("SELECT uid FROM sales WHERE name = :sale", sale=self.sale)
+        paid = "SELECT buyer, count(*) FROM charges WHERE state = 'paid' AND sale_uid = :uid"
         async with reading(self.stack.settings().gateway_url) as ask:
-            return [f"buyer {buyer} was charged {count} times" for buyer, count in await ask(statement)]
+            twice = await ask(f"{paid} GROUP BY buyer HAVING count(*) > 1", uid=uid)
+        return [f"buyer {buyer} was charged {count} times" for buyer, count in twice]
+
+
+async def count_letters(house: House) -> int:
+    return len(await house.ledger("SELECT id FROM dead_letters"))
 
 
 def _inversions(guests: Iterable[Guest]) -> int:
@@ -214,15 +242,16 @@ async def open_night(
         house = await stack.enter_async_context(
             open_house(folder, serve_processes, settle_processes=settle_processes, engines=engines, **changes)
         )
-        await house.apply(_sale(seats, active))
+        await house.apply(sale_of(seats, active))
         night = Night(house, seats)
         stack.push_async_callback(night.watch.end)
         yield night
 
 
-def _sale(seats: int, active: int) -> dict[str, Any]:
+def sale_of(seats: int, active: int, name: str = SALE) -> dict[str, Any]:
     rows = {"name": "stalls", "rows": math.ceil(seats / ROW), "seatsPerRow": ROW, "priceMinor": 1000}
     return resource(
+        name=name,
         seating={"sections": [rows]},
         admission={"initialActive": active, "maxActive": 1000, "sessionSeconds": 600},
     )

@@ -6,9 +6,9 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import msgspec
+import pytest
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
 
@@ -21,56 +21,20 @@ from boxoffice.local.kafka import LocalKafka
 from boxoffice.settings import Settings
 from boxoffice.tasks import end
 from tests.chaos.conftest import Chaos
-from tests.chaos.night import Night, open_night
+from tests.chaos.houses import Houses
+from tests.chaos.night import Night
 from tests.integration.test_eventlog_contract import everything
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+"""The houses' own."""
 
-async def test_kafka_is_gone(tmp_path: Path, chaos: Chaos) -> None:
-    kafka, seconds = LocalKafka(tmp_path / "kafka"), chaos.scale(3, 60)
-    async with open_night(tmp_path, kafka=kafka) as night:
-        async with night.crowd() as crowd:
-            await crowd.paid(20)
-            await kafka.kill()
-            await asyncio.sleep(seconds)
-            await kafka.start()
-            await crowd.heals()
-            await crowd.paid(20)
-        findings = await night.close()
-        paid = await night.house.ledger("SELECT id FROM orders WHERE state = 'paid'")
-        told = await announced(night.stack.settings())
-    chaos.row(f"Kafka is gone for {seconds} s", 1, findings)
-    findings.assert_clean()
-    assert {(order, "paid") for (order,) in paid} == told
+SETTLES = ("settle", "settle-2")
 
 
-async def announced(settings: Settings) -> set[tuple[str, str]]:
-    """What third parties were told of: order and state."""
-    log = KafkaLog(settings)
-    log.topic = f"{settings.instance}.order-events"
-    events = [msgspec.json.decode(record.value, type=OrderEvent) for record in await everything(log)]
-    await log.close()
-    return {(event.order, event.state) for event in events}
-
-
-async def test_kafka_stands_still(tmp_path: Path, chaos: Chaos) -> None:
-    """What it was sent meanwhile it takes later, when the relay has sent it too: late, twice, out of order."""
-    kafka, count = LocalKafka(tmp_path / "kafka"), chaos.scale(1, 10)
-    async with open_night(tmp_path, kafka=kafka) as night:
-        async with night.crowd() as crowd:
-            for _ in range(count):
-                await crowd.paid(20)
-                kafka.pause()
-                await asyncio.sleep(4)
-                kafka.resume()
-                await crowd.heals()
-        findings = await night.close()
-    chaos.row("Kafka stands still for 4 s", count, findings)
-    findings.assert_clean()
-
-
-async def test_one_broker_of_three_is_gone(tmp_path: Path, chaos: Chaos) -> None:
-    kafka, count = LocalKafka(tmp_path / "kafka", brokers=3), chaos.scale(1, 6)
-    async with open_night(tmp_path, kafka=kafka) as night:
+async def test_one_broker_of_three_is_gone(houses: Houses, chaos: Chaos) -> None:
+    count = chaos.scale(1, 6)
+    async with houses.night(brokers=3) as night:
+        kafka = night.engine(LocalKafka)
         async with night.crowd() as crowd:
             for nth in range(count):
                 await crowd.paid(20)
@@ -83,17 +47,63 @@ async def test_one_broker_of_three_is_gone(tmp_path: Path, chaos: Chaos) -> None
     findings.assert_clean()
 
 
-async def test_the_topic_is_wiped_and_made_anew(tmp_path: Path, chaos: Chaos) -> None:
-    """Not settled yet, when they are wiped: settlement stands still meanwhile."""
-    count = chaos.scale(1, 5)
-    async with open_night(tmp_path) as night:
+async def test_kafka_is_gone(houses: Houses, chaos: Chaos) -> None:
+    seconds = chaos.scale(3, 60)
+    async with houses.night() as night:
+        kafka = night.engine(LocalKafka)
+        async with night.crowd() as crowd:
+            await crowd.paid(20)
+            await kafka.kill()
+            await asyncio.sleep(seconds)
+            await kafka.start()
+            await crowd.heals()
+            await crowd.paid(20)
+        findings = await night.close()
+        orders = await night.orders("id, state")
+        told = await announced(night)
+    chaos.row(f"Kafka is gone for {seconds} s", 1, findings)
+    findings.assert_clean()
+    assert {(order, state) for order, state in orders if state == "paid"} == told
+
+
+async def announced(night: Night) -> set[tuple[str, str]]:
+    """What third parties were told of the sale: order and state."""
+    settings = night.stack.settings()
+    log = KafkaLog(settings)
+    log.topic = f"{settings.instance}.order-events"
+    events = [msgspec.json.decode(record.value, type=OrderEvent) for record in await everything(log)]
+    await log.close()
+    return {(event.order, event.state) for event in events if event.sale == night.sale}
+
+
+async def test_kafka_stands_still(houses: Houses, chaos: Chaos) -> None:
+    """What it was sent meanwhile it takes later, when the relay has sent it too: late, twice, out of order."""
+    count = chaos.scale(1, 10)
+    async with houses.night() as night:
+        kafka = night.engine(LocalKafka)
         async with night.crowd() as crowd:
             for _ in range(count):
                 await crowd.paid(20)
-                await night.stack.child("settle").kill()
+                kafka.pause()
+                await asyncio.sleep(4)
+                kafka.resume()
+                await crowd.heals()
+        findings = await night.close()
+    chaos.row("Kafka stands still for 4 s", count, findings)
+    findings.assert_clean()
+
+
+async def test_the_topic_is_wiped_and_made_anew(houses: Houses, chaos: Chaos) -> None:
+    """Not settled yet, when they are wiped: settlement stands still meanwhile."""
+    count = chaos.scale(1, 5)
+    async with houses.night() as night:
+        async with night.crowd() as crowd:
+            for _ in range(count):
+                await crowd.paid(20)
+                await asyncio.gather(*(night.stack.child(name).kill() for name in SETTLES))
                 await asyncio.sleep(1)
                 await make_anew(night.stack.settings())
-                await night.stack.restart("settle")
+                await asyncio.gather(*(night.stack.restart(name) for name in SETTLES))
                 await crowd.heals()
                 await make_anew(night.stack.settings())
                 await crowd.heals()
@@ -104,16 +114,16 @@ async def test_the_topic_is_wiped_and_made_anew(tmp_path: Path, chaos: Chaos) ->
 
 async def longest_wait(night: Night) -> float:
     """Seconds from placed to settled, of the order that waited longest: so long its partition was idle."""
-    [[milliseconds]] = await night.house.ledger("SELECT max(settled_ms - placed_ms) FROM orders")
+    [[milliseconds]] = await night.orders("max(settled_ms - placed_ms)")
     return float(milliseconds) / 1000
 
 
-async def test_consumers_leave_and_come_back_one_by_one(tmp_path: Path, chaos: Chaos) -> None:
+async def test_consumers_leave_and_come_back_one_by_one(houses: Houses, chaos: Chaos) -> None:
     count = chaos.scale(1, 10)
-    async with open_night(tmp_path, settle_processes=2) as night:
+    async with houses.night() as night:
         async with night.crowd() as crowd:
             for _ in range(count):
-                for name in ("settle", "settle-2"):
+                for name in SETTLES:
                     await crowd.paid(20)
                     await night.stack.restart(name)
             await crowd.heals()
@@ -124,9 +134,9 @@ async def test_consumers_leave_and_come_back_one_by_one(tmp_path: Path, chaos: C
     assert waited < 3
 
 
-async def test_a_consumer_is_killed_and_the_other_takes_over(tmp_path: Path, chaos: Chaos) -> None:
+async def test_a_consumer_is_killed_and_the_other_takes_over(houses: Houses, chaos: Chaos) -> None:
     count = chaos.scale(1, 10)
-    async with open_night(tmp_path, settle_processes=2) as night:
+    async with houses.night() as night:
         async with night.crowd() as crowd:
             for _ in range(count):
                 await crowd.paid(20)
@@ -148,8 +158,8 @@ async def make_anew(settings: Settings) -> None:
     await prepare_topics(settings)
 
 
-async def test_records_come_twice_late_and_out_of_order(tmp_path: Path, chaos: Chaos) -> None:
-    async with open_night(tmp_path, settle_processes=2) as night:
+async def test_records_come_twice_late_and_out_of_order(houses: Houses, chaos: Chaos) -> None:
+    async with houses.night() as night:
         async with echo(night.stack.settings()) as repeated, night.crowd() as crowd:
             await crowd.paid(chaos.scale(40, 1000), seconds=300)
             await crowd.heals()

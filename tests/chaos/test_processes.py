@@ -18,7 +18,11 @@ import pytest
 from boxoffice.embedded import Child, Stopped
 from tests.chaos.conftest import Chaos
 from tests.chaos.crowd import Crowd
-from tests.chaos.night import Night, open_night
+from tests.chaos.houses import Houses
+from tests.chaos.night import Night
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+"""The houses' own."""
 
 APP_STEPS = ("pay.recorded", "pay.published", "pay.marked")
 SETTLE_STEPS = ("settle.fetched", "settle.charged", "settle.committed", "settle.applied")
@@ -28,9 +32,9 @@ WRONG_SECONDS = 300
 
 
 @pytest.mark.parametrize("step", APP_STEPS)
-async def test_an_app_is_killed_between_two_steps_of_an_order(tmp_path: Path, chaos: Chaos, step: str) -> None:
+async def test_an_app_is_killed_between_two_steps_of_an_order(houses: Houses, chaos: Chaos, step: str) -> None:
     count = chaos.scale(1, 20)
-    async with open_night(tmp_path, seats=chaos.scale(3000, 20_000)) as night:
+    async with houses.night(seats=chaos.scale(3000, 20_000)) as night:
         name = f"serve-{night.stack.serve_ports[0]}"
         async with night.crowd() as crowd:
             await crowd.paid(20)
@@ -52,16 +56,16 @@ async def dies(night: Night, name: str, failpoint: str) -> None:
 
 
 @pytest.mark.parametrize("step", SETTLE_STEPS)
-async def test_settlement_is_killed_at_every_step(tmp_path: Path, chaos: Chaos, step: str) -> None:
+async def test_settlement_is_killed_at_every_step(houses: Houses, chaos: Chaos, step: str) -> None:
     """Both processes, over and over, each in the middle of what the other left behind."""
-    each = chaos.scale(2, 25)
+    each = chaos.scale(1, 25)
 
     async def dies_often(name: str) -> None:
         for _ in range(each):
             await dies(night, name, f"{step}:{random.randint(1, 3)}")
         await night.stack.restart(name)
 
-    async with open_night(tmp_path, settle_processes=2) as night:
+    async with houses.night() as night:
         async with night.crowd() as crowd:
             await crowd.paid(20)
             await asyncio.gather(*map(dies_often, SETTLES))
@@ -73,10 +77,10 @@ async def test_settlement_is_killed_at_every_step(tmp_path: Path, chaos: Chaos, 
 
 
 @pytest.mark.parametrize("step", ["settle.fetched", "settle.charged"])
-async def test_a_zombie_comes_back_to_partitions_that_another_has(tmp_path: Path, chaos: Chaos, step: str) -> None:
+async def test_a_zombie_comes_back_to_partitions_that_another_has(houses: Houses, chaos: Chaos, step: str) -> None:
     """It stands still with a batch in hand until the other has settled that too, and then goes on with it."""
     count = chaos.scale(1, 10)
-    async with open_night(tmp_path, settle_processes=2) as night:
+    async with houses.night() as night:
         async with night.crowd() as crowd:
             fenced = [await haunts(night, crowd, SETTLES[nth % 2], f"{step}:3:stop") for nth in range(count)]
         findings = await night.close()
@@ -109,16 +113,16 @@ def stands_still(child: Child) -> bool:
 
 
 @pytest.mark.parametrize("seconds", [WRONG_SECONDS, -WRONG_SECONDS])
-async def test_a_pod_has_the_wrong_time(tmp_path: Path, chaos: Chaos, seconds: int) -> None:
+async def test_a_pod_has_the_wrong_time(tmp_path: Path, houses: Houses, chaos: Chaos, seconds: int) -> None:
     """Every other buyer is served by that pod alone."""
     paid = chaos.scale(40, 400)
-    async with open_night(tmp_path) as night:
+    async with houses.night() as night:
         name = f"serve-{night.stack.serve_ports[0]}"
-        await put_wrong(night, name, seconds)
-        wrong, right = await time_of_day(night, 0), await time_of_day(night, 1)
-        async with night.crowd() as crowd:
-            await crowd.paid(paid)
-            await crowd.heals()
+        async with night.otherwise(name, **clock(tmp_path, seconds)):
+            wrong, right = await time_of_day(night, 0), await time_of_day(night, 1)
+            async with night.crowd() as crowd:
+                await crowd.paid(paid)
+                await crowd.heals()
         findings = await night.close()
     chaos.row(f"an app's clock is {seconds} s off", paid, findings)
     assert abs((wrong - right).total_seconds() - seconds) < 30
@@ -132,27 +136,30 @@ async def time_of_day(night: Night, pod: int) -> datetime:
 
 
 @pytest.mark.parametrize("seconds", [WRONG_SECONDS, -WRONG_SECONDS])
-async def test_settlement_has_the_wrong_time(tmp_path: Path, chaos: Chaos, seconds: int) -> None:
+async def test_settlement_has_the_wrong_time(tmp_path: Path, houses: Houses, chaos: Chaos, seconds: int) -> None:
     """One of two; one charge in ten has to be tried again later, by the clock."""
     paid = chaos.scale(40, 400)
-    async with open_night(tmp_path, settle_processes=2, gateway_fault_per_mille=100) as night:
-        await put_wrong(night, "settle", seconds)
-        async with night.crowd() as crowd:
+    faulty = {"BOXOFFICE_GATEWAY_FAULT_PER_MILLE": "100"}
+    async with houses.night() as night:
+        wrong, right = SETTLES
+        async with (
+            night.otherwise(wrong, **faulty, **clock(tmp_path, seconds)),
+            night.otherwise(right, **faulty),
+            night.crowd() as crowd,
+        ):
             await crowd.paid(paid)
             await crowd.heals()
         findings = await night.close()
-        lags = [lag for (lag,) in await night.house.ledger("SELECT settled_ms - placed_ms FROM orders")]
+        lags = [lag for (lag,) in await night.orders("settled_ms - placed_ms")]
     chaos.row(f"a settle's clock is {seconds} s off", paid, findings)
     assert any(abs(lag / 1000 - seconds) < 60 for lag in lags), "it settled nothing"
     assert any(abs(lag / 1000) < 60 for lag in lags), "the other settled nothing"
     findings.assert_clean()
 
 
-async def put_wrong(night: Night, name: str, seconds: int) -> None:
-    """Starts it again with another time of day; what only measures time goes on as before, as it does on Linux."""
-    folder = night.stack.data_dir.resolve() / f"clock-{name}"
-    folder.mkdir()
-    clock = f"""
+def clock(folder: Path, seconds: int) -> dict[str, str]:
+    """The environment of a process with another time of day; what only measures time goes on, as it does on Linux."""
+    code = f"""
         import time
 
         def shift(clock, by):
@@ -161,8 +168,5 @@ async def put_wrong(night: Night, name: str, seconds: int) -> None:
         time.time = shift(time.time, {seconds})
         time.time_ns = shift(time.time_ns, {seconds} * 10**9)
     """
-    (folder / "sitecustomize.py").write_text(textwrap.dedent(clock))
-    env = night.stack.child(name).env
-    assert env is not None
-    env["PYTHONPATH"] = os.pathsep.join([str(folder), env.get("PYTHONPATH", "")])
-    await night.stack.restart(name)
+    (folder / "sitecustomize.py").write_text(textwrap.dedent(code))
+    return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}

@@ -9,24 +9,29 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
+
+import pytest
 
 from boxoffice.local.redis import MASTER_NAME, LocalCluster, LocalRedis, LocalSentinel, RedisProcess
-from boxoffice.settings import Settings
 from boxoffice.store import Store
 from tests.chaos.conftest import Chaos
 from tests.chaos.crowd import Guest
-from tests.chaos.night import Night, open_night
-from tests.integration.house import SALE
+from tests.chaos.houses import Houses
+from tests.chaos.night import Night
+from tests.servers_redis import move_slot
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+"""The houses' own."""
 
 AT_A_TIME = 64
 """Requests of those who only wait."""
 LOOK_SECONDS = 0.05
 
 
-async def test_redis_is_killed_and_reads_its_file(tmp_path: Path, chaos: Chaos) -> None:
-    redis, count = LocalRedis(tmp_path / "redis"), chaos.scale(1, 10)
-    async with open_night(tmp_path, redis=redis) as night:
+async def test_redis_is_killed_and_reads_its_file(houses: Houses, chaos: Chaos) -> None:
+    count = chaos.scale(1, 10)
+    async with houses.night() as night:
+        redis = night.engine(LocalRedis)
         async with night.crowd() as crowd:
             for _ in range(count):
                 await crowd.paid(20)
@@ -42,7 +47,7 @@ class Insider(Guest):
     """Has seats in hand when Redis forgets them, and buys only after that."""
 
     def __init__(self, night: Night, nth: int, forgotten: asyncio.Event) -> None:
-        super().__init__(night.house, nth)
+        super().__init__(night.house, night.sale, nth)
         self.holds = asyncio.Event()
         self._forgotten = forgotten
 
@@ -85,11 +90,12 @@ async def few_at_a_time(steps: Iterable[Callable[[], Awaitable[None]]]) -> None:
     await asyncio.gather(*(work() for _ in range(AT_A_TIME)))
 
 
-async def test_redis_is_wiped_with_buyers_waiting_and_inside(tmp_path: Path, chaos: Chaos) -> None:
+async def test_redis_is_wiped_with_buyers_waiting_and_inside(houses: Houses, chaos: Chaos) -> None:
     """The places are in the buyers' tickets, and nowhere else any more."""
     inside, waiting = chaos.scale(10, 200), chaos.scale(200, 10_000)
-    redis, forgotten = LocalRedis(tmp_path / "redis"), asyncio.Event()
-    async with open_night(tmp_path, redis=redis, active=inside) as night:
+    forgotten = asyncio.Event()
+    async with houses.night(active=inside) as night:
+        redis = night.engine(LocalRedis)
         async with night.crowd(concurrency=10) as crowd:
             await crowd.paid(20)
         async with night.crowd(concurrency=0) as crowd:
@@ -98,10 +104,10 @@ async def test_redis_is_wiped_with_buyers_waiting_and_inside(tmp_path: Path, cha
             async with asyncio.TaskGroup() as group:
                 buying = [group.create_task(insider.live(lambda: night.watch.era)) for insider in insiders]
                 await asyncio.gather(*(insider.holds.wait() for insider in insiders))
-                waiters = [Waiter(night.house, nth) for nth in range(waiting)]
+                waiters = [Waiter(night.house, night.sale, nth) for nth in range(waiting)]
                 await few_at_a_time(waiter.join for waiter in waiters)
                 waiters.sort(key=lambda waiter: waiter.number)
-                await night.house.until_seen_by_all_pods()
+                await night.house.until_seen_by_all_pods(night.sale)
 
                 await redis.kill()
                 redis.wipe()
@@ -146,9 +152,10 @@ async def another_master(sentinel: LocalSentinel, former: RedisProcess, seconds:
     return master
 
 
-async def test_a_failover_loses_the_last_second(tmp_path: Path, chaos: Chaos) -> None:
-    redis, count = LocalSentinel(tmp_path / "redis"), chaos.scale(1, 10)
-    async with open_night(tmp_path, redis=redis) as night:
+async def test_a_failover_loses_the_last_second(houses: Houses, chaos: Chaos) -> None:
+    count = chaos.scale(1, 10)
+    async with houses.night(redis=LocalSentinel) as night:
+        redis = night.engine(LocalSentinel)
         async with night.crowd() as crowd:
             for _ in range(count):
                 await crowd.paid(20)
@@ -164,16 +171,15 @@ async def test_a_failover_loses_the_last_second(tmp_path: Path, chaos: Chaos) ->
     findings.assert_clean()
 
 
-async def test_an_old_master_still_answers_for_five_seconds(tmp_path: Path, chaos: Chaos) -> None:
+async def test_an_old_master_still_answers_for_five_seconds(houses: Houses, chaos: Chaos) -> None:
     """To one pod, whose only sentinel stands still while the others elect; writes to it are lost."""
-    redis, count = LocalSentinel(tmp_path / "redis"), chaos.scale(1, 5)
-    async with open_night(tmp_path, redis=redis) as night:
+    count = chaos.scale(1, 5)
+    async with houses.night(redis=LocalSentinel) as night:
+        redis = night.engine(LocalSentinel)
         blind = redis.sentinels[0]
-        pod = night.stack.child(f"serve-{night.stack.serve_ports[0]}")
-        assert pod.env is not None
-        pod.env["BOXOFFICE_STORE_URL"] = f"redis+sentinel://127.0.0.1:{blind.port}/{MASTER_NAME}/0"
-        await night.stack.restart(pod.name)
-        async with night.crowd() as crowd:
+        alone = f"redis+sentinel://127.0.0.1:{blind.port}/{MASTER_NAME}/0"
+        pod = f"serve-{night.stack.serve_ports[0]}"
+        async with night.otherwise(pod, BOXOFFICE_STORE_URL=alone), night.crowd() as crowd:
             for _ in range(count):
                 await crowd.paid(20)
                 master = await redis.master()
@@ -191,13 +197,14 @@ async def test_an_old_master_still_answers_for_five_seconds(tmp_path: Path, chao
     findings.assert_clean()
 
 
-async def test_a_master_of_the_cluster_is_killed(tmp_path: Path, chaos: Chaos) -> None:
-    redis, count = LocalCluster(tmp_path / "redis"), chaos.scale(1, 10)
-    async with open_night(tmp_path, redis=redis) as night:
+async def test_a_master_of_the_cluster_is_killed(houses: Houses, chaos: Chaos) -> None:
+    count = chaos.scale(1, 10)
+    async with houses.night(redis=LocalCluster) as night:
+        redis = night.engine(LocalCluster)
         async with night.crowd() as crowd:
             for _ in range(count):
                 await crowd.paid(20)
-                await (await redis.master(key_of_the_sale(night.stack.settings()))).kill()
+                await (await redis.master(key_of_the_sale(night))).kill()
                 await crowd.heals()
                 await redis.start()
         findings = await night.close()
@@ -205,5 +212,19 @@ async def test_a_master_of_the_cluster_is_killed(tmp_path: Path, chaos: Chaos) -
     findings.assert_clean()
 
 
-def key_of_the_sale(settings: Settings) -> str:
-    return Store(settings).key(SALE, "sale")
+async def test_the_sale_moves_to_another_server_of_the_cluster(houses: Houses, chaos: Chaos) -> None:
+    """Nothing is lost, but nobody there can know that."""
+    count = chaos.scale(1, 10)
+    async with houses.night(redis=LocalCluster) as night:
+        async with night.crowd() as crowd:
+            for _ in range(count):
+                await crowd.paid(20)
+                await move_slot(night.engine(LocalCluster), key_of_the_sale(night))
+                await crowd.heals()
+        findings = await night.close()
+    chaos.row("the sale's slot moves in the Redis Cluster", count, findings)
+    findings.assert_clean()
+
+
+def key_of_the_sale(night: Night) -> str:
+    return Store(night.stack.settings()).key(night.sale, "sale")
