@@ -14,14 +14,13 @@ from boxoffice.effects import Sink, effects_of
 from boxoffice.errors import Unavailable
 from boxoffice.gateway import PaymentGateway
 from boxoffice.ledger import Ledger, SeatTaken
-from boxoffice.orderrecords import SettledOrder
+from boxoffice.orderrecords import LONGEST_WAIT_MS, SettledOrder
 from boxoffice.salerecords import now_ms
 
 SWEEP_SECONDS = 0.5
 TAKEN_MS = 10_000
 """How long an order is left to the process that took it."""
 
-LONGEST_RETRY_MS = 60_000
 AT_A_TIME = 50
 
 logger = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ class Arrears:
     async def _try_again(self, order: SettledOrder) -> SettledOrder | None:
         outcome = await capture(self._gateway, charge_of(order), order.placed_ms)
         if outcome.result == "fault":
-            wait_ms = min(LONGEST_RETRY_MS, 1000 * 2 ** min(order.attempts, 10))
+            wait_ms = min(LONGEST_WAIT_MS, 1000 * 2 ** min(order.attempts, 10))
             return await self._ledger.change_order(order, due_ms=now_ms() + wait_ms, reason=outcome.reason)
         if outcome.result == "declined":
             return await self._ledger.change_order(order, state="declined", reason=outcome.reason, settled_ms=now_ms())

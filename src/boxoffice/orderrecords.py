@@ -12,6 +12,8 @@ from boxoffice.salerecords import SaleRecords
 from boxoffice.tables import orders, tickets
 
 CHUNK = 500
+LONGEST_WAIT_MS = 60_000
+"""Until an order's next try."""
 
 State = Literal["paid", "declined", "refused", "refunded", "unresolved"]
 
@@ -129,8 +131,10 @@ class OrderRecords(SaleRecords):
             order_id, item = rows[-1].order_id, rows[-1].item
 
     async def due_orders(self, now_ms: int, limit: int = 100) -> list[SettledOrder]:
-        """Orders for which something is still to be done, the longest due first."""
-        statement = sa.select(orders).where(orders.c.due_ms <= now_ms).order_by(orders.c.due_ms)
+        """Orders for which something is still to be done, the longest due first. What is due later than anybody
+        ever waits was put there by a clock that is ahead, whose process may be dead: it is due too."""
+        due = sa.or_(orders.c.due_ms <= now_ms, orders.c.due_ms > now_ms + LONGEST_WAIT_MS)
+        statement = sa.select(orders).where(due).order_by(orders.c.due_ms)
         async with self.reading() as connection:
             return [_order(row) for row in await connection.execute(statement.limit(limit))]
 

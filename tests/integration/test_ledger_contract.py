@@ -14,7 +14,7 @@ from boxoffice.errors import Conflict, LedgerUnavailable
 from boxoffice.ledger import Claim, Fenced, Ledger, Letter, SeatTaken, open_ledger
 from boxoffice.local.mysql import SqlServer
 from boxoffice.migrations import migrate
-from boxoffice.orderrecords import SettledOrder
+from boxoffice.orderrecords import LONGEST_WAIT_MS, SettledOrder
 from boxoffice.salerecords import LineCheckpoint, SaleRecord
 from boxoffice.settings import Settings
 from boxoffice.tables import dead_letters, orders, positions, tickets
@@ -233,6 +233,13 @@ async def test_an_unresolved_order_becomes_paid_with_its_tickets(ledger: Ledger,
     assert await ledger.order(waiting.id) == paid
     assert await count(ledger, tickets) == 1
     assert await ledger.due_orders(99) == []
+
+
+async def test_an_order_of_a_clock_that_is_ahead_does_not_wait_for_it(ledger: Ledger, sale: SaleRecord) -> None:
+    waiting = order(sale, 0, [1], state="unresolved", due_ms=300_000)
+    await ledger.record_batch(await claim(ledger), 1, 0, [waiting], [])
+    assert await ledger.due_orders(300_000 - LONGEST_WAIT_MS) == []
+    assert await ledger.due_orders(300_000 - LONGEST_WAIT_MS - 1) == [waiting]
 
 
 async def test_of_many_who_change_an_order_one_does(ledger: Ledger, sale: SaleRecord) -> None:
