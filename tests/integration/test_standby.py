@@ -13,9 +13,11 @@ from typing import Any
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 
+from boxoffice.database import connect
 from boxoffice.embedded import Child, EmbeddedStore, free_ports
-from boxoffice.migrations import migrate
+from boxoffice.migrations import check_tables, migrate
 from boxoffice.settings import Settings
 from boxoffice.stack import environment
 
@@ -123,3 +125,17 @@ async def test_a_wrong_setting_is_no_reason_to_wait(whole: Settings, valkey: Emb
     async with process("serve", replace(whole, store_url=valkey.url, keys="k1:short"), tmp_path) as process_:
         assert await process_.child.wait() == 1
         assert process_.log().splitlines()[-1].startswith("boxoffice: BOXOFFICE_KEYS")
+
+
+async def test_a_newer_ledger_is_worked_with_and_left_as_it_is(whole: Settings) -> None:
+    """A release is gone back to; its tables stay."""
+    await migrate(whole)
+    engine = connect(whole.ledger_url)
+    newer = sa.text("UPDATE alembic_version SET version_num = '9999'")
+    async with engine.execution_options(writes=True).begin() as connection:
+        await connection.execute(newer)
+    await check_tables(whole)
+    await migrate(whole)
+    async with engine.connect() as connection:
+        assert await connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == "9999"
+    await engine.dispose()
