@@ -212,3 +212,10 @@ def test_services_select_pods(dev: Release) -> None:
     for service in dev.all("Service"):
         selector = service["spec"]["selector"]
         assert [1 for found in labels if selector.items() <= found.items()] == [1], service["metadata"]["name"]
+
+
+def test_another_password_makes_new_pods(helm: Helm, dev: Release) -> None:
+    other = helm.template({"dev": {"enabled": True, "password": "other"}, "app.podAnnotations": {"a": "b"}})
+    templates = [r.get("Deployment", "app")["spec"]["template"]["metadata"]["annotations"] for r in (dev, other)]
+    assert templates[0].keys() | {"a"} == templates[1].keys()
+    assert templates[0]["boxoffice.dev/engines"] != templates[1]["boxoffice.dev/engines"]
