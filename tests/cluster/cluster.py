@@ -58,9 +58,9 @@ class Cluster:
         ]
         return found
 
-    def apply(self, *resources: Resource, namespace: str = "") -> str:
-        """What it printed on stderr too: warnings of PodSecurity, for instance, are Failed."""
-        command = ["kubectl", *_in(namespace), "apply", "--filename=-"]
+    def apply(self, *resources: Resource, namespace: str = "", options: Sequence[str] = ()) -> str:
+        """What it printed; a warning, of PodSecurity for instance, is Failed too."""
+        command = ["kubectl", *_in(namespace), "apply", "--filename=-", *options]
         done = self._run(command, yaml.safe_dump_all(resources))
         if done.returncode or "Warning" in done.stderr:
             raise Failed(done.stderr)
