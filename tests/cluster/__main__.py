@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+from tests.cluster.alone import alone
 from tests.cluster.cell import CellError
 from tests.cluster.images import ImageError, Images, in_cluster
-from tests.cluster.node import Node, NodeError, alone
+from tests.cluster.node import Node, NodeError
 
 
 def say(what: str) -> None:
@@ -19,7 +20,7 @@ def main(command: str, *arguments: str) -> None:
     if command == "run":
         words = [str(word) for word in node.cell.on_its_network(*arguments)]
         os.execvpe(words[0], words, node.environment)
-    with alone(say):
+    with alone("node", say):
         if command == "up":
             node.start(Images(say).make(arguments or in_cluster()))
             node.keep()

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.cluster.alone import alone
 from tests.cluster.cluster import Cluster, elsewhere
 from tests.cluster.images import Images, in_cluster
 from tests.cluster.machine import Machine
-from tests.cluster.node import Node, alone
+from tests.cluster.node import Node
 from tests.cluster.programs import programs
 from tests.cluster.release import Release
 
@@ -56,7 +57,7 @@ def own_node(request: pytest.FixtureRequest, say: Callable[[str], None]) -> Iter
         pytest.exit("the cluster tests make a node of their own as root, or run where KUBECONFIG leads", returncode=2)
     request.getfixturevalue("machine")
     node = Node(say)
-    with alone(say):
+    with alone("node", say):
         images = Images(say).make(in_cluster())
         if node.kept and node.is_up:
             node.load(images)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from boxoffice.embedded import k6_binary, valkey_binary
 from boxoffice.local import installed
+from tests.cluster.alone import alone
 from tests.cluster.programs import CACHE, ROOT, programs
 
 ARCHIVES = CACHE / "images"
@@ -97,7 +98,8 @@ class Images:
 
     def make(self, names: Sequence[str]) -> list[Path]:
         """Their archives; what is missing or out of date is built. Raises ImageError."""
-        return [self._archive(self._catalogue[name]) for name in names]
+        with alone("images", self.say):
+            return [self._archive(self._catalogue[name]) for name in names]
 
     def _archive(self, image: Image) -> Path:
         archive = ARCHIVES / f"{image.name}-{self._hash(image)}.tar"

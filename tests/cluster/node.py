@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -205,16 +203,3 @@ def run(
         words = " ".join(str(part) for part in command)
         raise NodeError(f"{words}\nended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
     return done
-
-
-@contextlib.contextmanager
-def alone(say: Callable[[str], None]) -> Iterator[None]:
-    """One node at a time on a machine: waits for whoever has it."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "node.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("somebody else runs a node here; waiting for them")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
