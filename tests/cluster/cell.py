@@ -67,11 +67,16 @@ class Cell:
 
     def within(self, *command: str | Path) -> list[str | Path]:
         """In all its namespaces."""
-        return ["nsenter", "-t", str(self.pid), "--net", "--mount", "--pid", "--", *command]
+        return ["nsenter", "-t", self._target(), "--net", "--mount", "--pid", "--", *command]
+
+    def _target(self) -> str:
+        if pid := self.pid:
+            return str(pid)
+        raise CellError("there is no node: python -m tests.cluster up")
 
     def on_its_network(self, *command: str | Path) -> list[str | Path]:
         """A client: files and user as on the machine."""
-        return ["nsenter", "-t", str(self.pid), "--net", "--", *command]
+        return ["nsenter", "-t", self._target(), "--net", "--", *command]
 
     @contextlib.contextmanager
     def network(self) -> Iterator[None]:
@@ -93,7 +98,7 @@ class Cell:
             self._enter_network()
 
     def _enter_network(self) -> None:
-        with _network_of(str(self.pid)) as within:
+        with _network_of(self._target()) as within:
             _enter(within)
 
     def close(self) -> None:

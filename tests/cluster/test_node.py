@@ -8,6 +8,7 @@ import httpx2
 
 from tests.cluster.cluster import Cluster, Resource, pod
 from tests.cluster.node import Node
+from tests.cluster.programs import programs
 
 GREETER = ["python3", "-m", "http.server", "8080", "--directory", "/etc"]
 
@@ -16,8 +17,9 @@ def test_the_node_is_ready_and_of_the_version_that_is_pinned(cluster: Cluster, n
     (machine,) = cluster.select("node")
     conditions = {condition["type"]: condition["status"] for condition in machine["status"]["conditions"]}
     versions = json.loads(cluster.kubectl("version", "--output=json"))
+    pinned = f"v{programs().parent.name.split('-')[1]}"
     assert conditions["Ready"] == "True"
-    assert machine["status"]["nodeInfo"]["kubeletVersion"] == versions["serverVersion"]["gitVersion"] == "v1.37.1"
+    assert machine["status"]["nodeInfo"]["kubeletVersion"] == versions["serverVersion"]["gitVersion"] == pinned
 
 
 def test_a_pod_runs_under_restricted_podsecurity_and_another_is_refused(cluster: Cluster, namespace: str) -> None:
