@@ -63,7 +63,8 @@ class Recovery:
         """Rebuilds what needs it; returns the names."""
         listed = await self._store.names()  # before the ledger: a sale that is dropped leaves the ledger first
         sales = [sale for sale in await self._ledger.sales() if sale.dropped_ms is None]
-        lost = [sale for sale in sales if await self._is_lost(sale)]
+        losses = {sale.name: await self._loss(sale) for sale in sales}
+        lost = [sale for sale in sales if losses[sale.name]]
         await self._list_again([sale for sale in sales if sale not in lost and sale.name not in listed])
         if not lost:
             return []
@@ -76,11 +77,16 @@ class Recovery:
         try:
             await asyncio.sleep(self._settings.recovery_wait_seconds)
             await self._settle_to_the_end()
-            for sale in leased:
+            # A sale is in the ledger before it is in Redis for the first time.
+            made = [s for s in leased if isinstance(losses[s.name], NotFound) and not await self._loss(s)]
+            for sale in made:
+                await self._store.execute("DEL", self._store.key(sale.name, "recovery"))
+            rest = [sale for sale in leased if sale not in made]
+            for sale in rest:
                 await self.rebuild(sale)
         finally:
             await end([renewing])
-        return names
+        return [sale.name for sale in rest]
 
     async def _list_again(self, sales: Sequence[SaleRecord]) -> None:
         """In a Cluster the list of the names may be lost alone: it lies on one server, each sale on its own."""
@@ -91,16 +97,17 @@ class Recovery:
     async def rebuild_by_hand(self, sale: SaleRecord) -> None:
         """As if Redis had lost it: nobody changes the sale until it is rebuilt, by us or by a settle process."""
         await self._store.execute("HSET", self._store.key(sale.name, "sale"), "run_id", "by hand")
-        while await self._is_lost(sale):
+        while await self._loss(sale):
             await self.look()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _is_lost(self, sale: SaleRecord) -> bool:
+    async def _loss(self, sale: SaleRecord) -> Recovering | NotFound | None:
+        """Of its memory, whole or in part; None when there is nothing to rebuild."""
         try:
             await self._store.call("peek", sale.name)
-        except (Recovering, NotFound):
-            return True
-        return False
+        except (Recovering, NotFound) as loss:
+            return loss
+        return None
 
     async def _lease(self, name: str) -> bool:
         key = self._store.key(name, "recovery")

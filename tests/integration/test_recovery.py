@@ -1,0 +1,33 @@
+"""What is not to be rebuilt."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from boxoffice import sales
+from boxoffice.eventlog import open_log
+from boxoffice.ledger import Ledger
+from boxoffice.recovery import Recovery
+from boxoffice.sale import parse_sale
+from boxoffice.seating import Seating
+from boxoffice.settings import Settings
+from boxoffice.store import Store
+from tests.integration.house import SALE, resource
+
+
+async def test_a_sale_that_is_just_being_applied_is_not_lost(settings: Settings, store: Store, ledger: Ledger) -> None:
+    """It is in the ledger first, and when that is slow it is there alone for a while."""
+    sale = parse_sale(msgspec.json.encode(resource()))
+    seating, log = Seating.of(sale.spec), await open_log(settings, store)
+    await ledger.ensure_sale(SALE, seating.digest, msgspec.json.encode(sale.spec).decode(), seating.total)
+    looking = asyncio.create_task(Recovery(settings, store, ledger, log).look())
+    async with asyncio.timeout(10):
+        while not await store.execute("EXISTS", store.key(SALE, "recovery")):
+            await asyncio.sleep(0.01)
+    assert await sales.apply(store, ledger, sale, "test", "test"), "it is new in Redis"
+    assert await looking == []
+    assert await store.execute("HGET", store.key(SALE, "sale"), "recovered_ms") == b"0"
+    assert not await store.execute("EXISTS", store.key(SALE, "recovery"))
+    await log.close()
