@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from boxoffice.database import connect
+from boxoffice import database
+from boxoffice.database import DEADLINE_SECONDS, connect
 from boxoffice.errors import LedgerBusy, LedgerUnavailable
 from boxoffice.ledger import Ledger, open_ledger
 from boxoffice.local.mysql import LocalMariaDb, LocalMySql, SqlServer
@@ -68,6 +69,32 @@ async def test_of_two_in_a_deadlock_one_is_told_to_repeat(settings: Settings) ->
     outcomes = await asyncio.gather(cross(0, 1, first, both), cross(1, 0, both, first), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes if outcome] == [LedgerBusy]
     await ledger.close()
+
+
+async def test_who_stands_still_with_a_row_in_hand_loses_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it goes on with then is refused."""
+    assert database.IDLE_SECONDS < DEADLINE_SECONDS, "a partition goes on by itself within half a minute"
+    monkeypatch.setattr(database, "IDLE_SECONDS", 1)
+    await migrate(settings)
+    zombie, other = await open_ledger(settings), await open_ledger(settings)
+    await claim(other, 0)
+    change = sa.update(positions).where(positions.c.log_partition == 0)
+
+    async def stand_still() -> None:
+        async with zombie.writing() as connection:
+            await connection.execute(change.values(applied=7))
+            async with asyncio.timeout(10), other.writing() as free:
+                await free.execute(change.values(applied=8))
+            await connection.execute(change.values(applied=9))
+
+    with pytest.raises(LedgerUnavailable):
+        await stand_still()
+    async with other.reading() as connection:
+        assert await connection.scalar(sa.select(positions.c.applied)) == 8
+    await zombie.close()
+    await other.close()
 
 
 async def test_connections_of_before_a_restart_fail_nobody(tmp_path: Path, settings: Settings) -> None:
