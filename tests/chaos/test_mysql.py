@@ -1,11 +1,14 @@
-"""The ledger's database fails under a crowd: gone, standing still, deadlocking."""
+"""The ledger's database fails under a crowd: gone, slow, deadlocking, put back to what it was a while ago."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import shutil
+import time
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from pymysql.constants import ER  # type: ignore[import-untyped]
 from sqlalchemy.exc import DBAPIError
@@ -15,13 +18,23 @@ from boxoffice.database import connect
 from boxoffice.local.mysql import LocalMySql
 from boxoffice.tasks import end
 from tests.chaos.conftest import Chaos
-from tests.chaos.night import open_night
+from tests.chaos.crowd import Crowd
+from tests.chaos.houses import Houses
+from tests.chaos.night import Night, open_night
+from tests.chaos.slowly import Slowly
 from tests.servers_mysql import run_sql
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+"""The houses' own."""
 
-async def test_mysql_is_gone(tmp_path: Path, chaos: Chaos) -> None:
-    mysql, seconds = LocalMySql(tmp_path / "mysql"), chaos.scale(3, 60)
-    async with open_night(tmp_path, mysql=mysql) as night:
+NEAR, FAR = 0.1, 1.0
+"""Seconds that an answer is on its way."""
+
+
+async def test_mysql_is_gone(houses: Houses, chaos: Chaos) -> None:
+    seconds = chaos.scale(3, 60)
+    async with houses.night() as night:
+        mysql = night.engine(LocalMySql)
         async with night.crowd() as crowd:
             await crowd.paid(20)
             await mysql.kill()
@@ -34,27 +47,89 @@ async def test_mysql_is_gone(tmp_path: Path, chaos: Chaos) -> None:
     findings.assert_clean()
 
 
-async def test_mysql_stands_still(tmp_path: Path, chaos: Chaos) -> None:
-    """Every call takes two seconds longer while it does, and is answered."""
-    mysql, count = LocalMySql(tmp_path / "mysql"), chaos.scale(1, 10)
+async def test_mysql_is_slow(tmp_path: Path, chaos: Chaos) -> None:
+    """Every answer comes two seconds late: little is sold, and the rest when it is over."""
+    mysql, count, paid = Slowly(LocalMySql(tmp_path / "mysql")), chaos.scale(1, 3), chaos.scale(1, 20)
     async with open_night(tmp_path, mysql=mysql) as night:
         async with night.crowd() as crowd:
             for _ in range(count):
                 await crowd.paid(20)
-                mysql.pause()
-                await asyncio.sleep(2)
-                mysql.resume()
+                mysql.delay = 2.0
+                await crowd.paid(paid)
+                mysql.delay = 0.0
                 await crowd.heals()
             await crowd.paid(20)
         findings = await night.close()
-    chaos.row("MySQL stands still for 2 s", count, findings)
+    chaos.row("MySQL answers 2 s late", count, findings)
     findings.assert_clean()
 
 
-async def test_mysql_deadlocks(tmp_path: Path, chaos: Chaos) -> None:
-    """Somebody locks what settlement writes to, in the other order, over and over."""
-    mysql, paid = LocalMySql(tmp_path / "mysql"), chaos.scale(40, 400)
+async def test_fewer_are_called_while_mysql_is_slow(tmp_path: Path, chaos: Chaos) -> None:
+    """Ten times slower, and nobody steers: who waits for a ticket is inside, so that fewer come in."""
+    mysql, paid = Slowly(LocalMySql(tmp_path / "mysql"), NEAR), chaos.scale(12, 80)
+    async with open_night(tmp_path, mysql=mysql, active=40) as night:
+        async with night.crowd(concurrency=80) as crowd:
+            await crowd.paid(50)
+            before = await called_a_second(night, crowd, 3 * paid)
+            mysql.delay = FAR
+            await crowd.paid(20)
+            slow = await called_a_second(night, crowd, paid)
+            mysql.delay = NEAR
+            await crowd.heals()
+            after = await called_a_second(night, crowd, 3 * paid)
+        findings = await night.close()
+    chaos.row(f"MySQL is ten times slower: {before:.1f}, {slow:.1f}, {after:.1f} calls a second", 1, findings)
+    findings.assert_clean()
+    assert slow < before / 2, (before, slow, after)
+    assert after > max(before / 2, slow * 2), (before, slow, after)
+
+
+async def called_a_second(night: Night, crowd: Crowd, paid: int) -> float:
+    """While so many get their tickets, and there are others who wait to be called."""
+    begun, first = time.monotonic(), await night.house.line()
+    await crowd.paid(paid)
+    last, took = await night.house.line(), time.monotonic() - begun
+    assert min(line["issued"] - line["called"] for line in (first, last)) > 0, "nobody waited"
+    return float(last["called"] - first["called"]) / took
+
+
+async def test_mysql_is_put_back(tmp_path: Path, chaos: Chaos) -> None:
+    """What was settled after the copy comes again from the log; the gateway has been paid for it already. While
+    they buy, and once more when nobody does."""
+    mysql, paid = LocalMySql(tmp_path / "mysql"), chaos.scale(40, 600)
     async with open_night(tmp_path, mysql=mysql) as night:
+        async with night.crowd() as crowd:
+            await crowd.paid(20)
+            await mysql.stop()
+            copy = shutil.copytree(mysql.data_dir / "data", tmp_path / "copy")
+            await mysql.start()
+            old = await night.house.orders()
+            await crowd.paid(paid)
+            known = await night.house.orders()
+            await put_back(mysql, copy)
+            await crowd.heals()
+            await crowd.paid(20)
+        await put_back(mysql, copy)
+        findings = await night.close()
+        orders = await night.house.orders()
+    chaos.row(f"MySQL is put back by {len(known) - len(old)} orders", 2, findings)
+    findings.assert_clean()
+    assert len(known) - len(old) >= paid / 2, "something was to come again"
+    assert known.items() <= orders.items()
+
+
+async def put_back(mysql: LocalMySql, copy: Path) -> None:
+    await mysql.kill()
+    shutil.rmtree(mysql.data_dir / "data")
+    shutil.copytree(copy, mysql.data_dir / "data")
+    await mysql.start()
+
+
+async def test_mysql_deadlocks(houses: Houses, chaos: Chaos) -> None:
+    """Somebody locks what settlement writes to, in the other order, over and over."""
+    paid = chaos.scale(40, 400)
+    async with houses.night() as night:
+        mysql = night.engine(LocalMySql)
         async with night.crowd() as crowd:
             await crowd.paid(10)
             quarrel = Quarrel(mysql)
@@ -73,10 +148,11 @@ class Quarrel:
 
     def __init__(self, mysql: LocalMySql) -> None:
         self._mysql = mysql
-        self._lost = 0
+        self._lost = self._before = 0
         self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
+        self._before = await count_deadlocks(self._mysql)
         await run_sql(self._mysql, "CREATE TABLE boxoffice.quarrel (id INT PRIMARY KEY)")
         engine = connect(self._mysql.url)
         try:
@@ -100,9 +176,14 @@ class Quarrel:
     async def end(self) -> int:
         """How many deadlocks were not decided against us."""
         await end([self._task])
-        count = "SELECT count FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'"
-        [[(all_of_them,)]] = await run_sql(self._mysql, count)
-        return int(str(all_of_them)) - self._lost
+        return await count_deadlocks(self._mysql) - self._before - self._lost
+
+
+async def count_deadlocks(mysql: LocalMySql) -> int:
+    """Since the server was started."""
+    count = "SELECT count FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'"
+    [[(found,)]] = await run_sql(mysql, count)
+    return int(str(found))
 
 
 def _is_deadlock(error: DBAPIError) -> bool:
