@@ -1,14 +1,15 @@
-"""What an installation is made and tried with: `boxoffice secrets`, `boxoffice smoke`."""
+"""What an installation is made and tried with: `boxoffice secrets`, `boxoffice crd`, `boxoffice smoke`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
 
-from boxoffice import keychain
+from boxoffice import crd as definitions, definition, keychain
 from boxoffice.console import examples, open_office, run
+from boxoffice.kubeapi import open_kube_api
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -30,9 +31,35 @@ def secrets(
     if not create:
         typer.echo(yaml.safe_dump_all(manifests, sort_keys=False), nl=False)
         return
-    for manifest in manifests:
-        made = run(keychain.create(manifest))
-        typer.echo(f"secret/{manifest['metadata']['name']} {'created' if made else 'is there already'}")
+    run(_create(manifests))
+
+
+async def _create(manifests: list[dict[str, Any]]) -> None:
+    async with open_kube_api() as api:
+        for manifest in manifests:
+            made = await keychain.create(api, manifest)
+            typer.echo(f"secret/{manifest['metadata']['name']} {'created' if made else 'is there already'}")
+
+
+@app.command(
+    epilog=examples(
+        "boxoffice crd | kubectl apply --server-side -f -",
+        "boxoffice crd --apply    # inside a cluster, as the chart's Job does",
+    )
+)
+def crd(
+    apply: Annotated[bool, typer.Option("--apply", help="Bring it into the cluster, unless a newer is there.")] = False,
+) -> None:
+    """Prints the definition of ConcertSale for a cluster, or brings it there."""
+    if apply:
+        run(_apply())
+    else:
+        typer.echo(definitions.manifest(), nl=False)
+
+
+async def _apply() -> None:
+    async with open_kube_api() as api:
+        typer.echo(f"customresourcedefinition/{definitions.NAME} {await definition.apply(api)}")
 
 
 @app.command(

@@ -12,11 +12,14 @@ from typing import Any
 import msgspec
 import yaml
 
+from boxoffice import __version__
 from boxoffice.spec import MAX_SEATS, Spec
 from boxoffice.status import Status
 
 GROUP, VERSION, KIND, PLURAL = "boxoffice.dev", "v1alpha1", "ConcertSale", "concertsales"
 NAME = f"{PLURAL}.{GROUP}"
+RELEASE = f"{GROUP}/version"
+"""The annotation that says of which release a definition is: an older one does not take its place."""
 
 _BETWEEN = "self.opensTime > timestamp('2000-01-01T00:00:00Z') && self.closesTime < timestamp('2200-01-01T00:00:00Z')"
 _SEATS_EACH = "has(s.capacity) ? s.capacity : (has(s.rows) ? s.rows : 0) * (has(s.seatsPerRow) ? s.seatsPerRow : 0)"
@@ -87,7 +90,7 @@ def definition() -> Schema:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": NAME, "annotations": {"helm.sh/resource-policy": "keep"}},
+        "metadata": {"name": NAME, "annotations": {RELEASE: __version__}},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
@@ -116,7 +119,7 @@ def definition() -> Schema:
 
 
 def manifest() -> str:
-    """As it lies in chart/files/crd.yaml and manifests/crd.yaml: `make generate`."""
+    """As it lies in manifests/crd.yaml: `make generate`."""
     heading = "# Made from src/boxoffice/spec.py, status.py and crd.py by `make generate`: change those.\n"
     return heading + yaml.safe_dump(definition(), sort_keys=False, allow_unicode=True, width=110)
 

@@ -13,7 +13,7 @@ from boxoffice.settings import Settings
 from tests.chart.conftest import FULL, Helm, Release
 
 OURS = ("app", "admin", "settle")
-WITH_TOKEN = {"secrets"}
+WITH_TOKEN = {"secrets", "crd"}
 
 
 @pytest.fixture(params=["outside", "dev", "prod"])
@@ -24,8 +24,8 @@ def release(request: pytest.FixtureRequest) -> Release:
 
 
 def test_all_are_there(outside: Release, dev: Release) -> None:
-    assert outside.pods().keys() == {*OURS, "migrate", "secrets", "test"}
-    assert dev.pods().keys() == {*OURS, "migrate", "secrets", "test", "valkey", "kafka", "mysql", "prometheus"}
+    assert outside.pods().keys() == {*OURS, "migrate", "crd", "secrets", "test"}
+    assert dev.pods().keys() == {*OURS, "migrate", "crd", "secrets", "test", "valkey", "kafka", "mysql", "prometheus"}
 
 
 def test_restricted(release: Release) -> None:
@@ -51,7 +51,7 @@ def test_a_service_never_becomes_a_setting(release: Release) -> None:
         assert pod["enableServiceLinks"] is False, component
 
 
-def test_only_the_job_that_makes_secrets_has_a_token(release: Release) -> None:
+def test_only_the_jobs_that_need_it_have_a_token(release: Release) -> None:
     found = {component for component, pod in release.pods().items() if pod["automountServiceAccountToken"]}
     assert found == WITH_TOKEN
     [role] = release.all("Role")

@@ -54,10 +54,22 @@ def test_uninstall_waits_for_nothing(outside: Release, dev: Release) -> None:
             assert "finalizers" not in resource["metadata"]
 
 
-def test_the_definition_stays(helm: Helm, outside: Release) -> None:
-    [definition] = outside.all("CustomResourceDefinition")
-    assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-    assert not helm.template({"crds.install": False}).all("CustomResourceDefinition")
+def test_the_definition_belongs_to_no_release(helm: Helm, outside: Release) -> None:
+    """It is applied by a Job whose rights end at that one object and with the Job."""
+    assert not outside.all("CustomResourceDefinition")
+    job = outside.get("Job", "crd")
+    [role] = [r for r in outside.all("ClusterRole") if hook(r)]
+    [binding] = outside.all("ClusterRoleBinding")
+    for resource in (job, role, binding):
+        assert hook(resource) == "pre-install,pre-upgrade"
+        assert "hook-succeeded" in resource["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+    [rule] = role["rules"]
+    assert rule["resourceNames"] == ["concertsales.boxoffice.dev"]
+    assert "delete" not in rule["verbs"]
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["crd", "--apply"]
+    without = helm.template({"crds.install": False})
+    assert "crd" not in without.pods()
+    assert not without.all("ClusterRoleBinding")
 
 
 def test_two_releases_never_meet(helm: Helm) -> None:
@@ -76,7 +88,7 @@ def test_one_namespace_is_enough(helm: Helm) -> None:
 
 
 def test_roles_for_people(outside: Release) -> None:
-    roles = {r["metadata"]["name"].rpartition("-")[2]: r for r in outside.all("ClusterRole")}
+    roles = {r["metadata"]["name"].rpartition("-")[2]: r for r in outside.all("ClusterRole") if not hook(r)}
     assert roles.keys() == {"viewer", "editor", "admin"}
     assert roles["viewer"]["rules"][0]["verbs"] == ["get", "list", "watch"]
     assert "delete" in roles["editor"]["rules"][0]["verbs"]
