@@ -43,12 +43,13 @@ async def _established(api: KubeApi) -> None:
 
 
 def _is_established(definition: dict[str, Any]) -> bool:
-    conditions = definition.get("status", {}).get("conditions", [])
+    conditions = definition.get("status", {}).get("conditions") or []  # null at first
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
 
 def _written(definition: dict[str, Any]) -> str:
-    return str(definition["metadata"].get("annotations", {}).get(crd.RELEASE, ""))
+    annotations: dict[str, str] = definition["metadata"].get("annotations") or {}
+    return annotations.get(crd.RELEASE, "")
 
 
 def _release(definition: dict[str, Any]) -> tuple[int, ...]:
