@@ -81,12 +81,14 @@ class Cell:
     @contextlib.contextmanager
     def network(self) -> Iterator[None]:
         """This thread, and every thread and process that it starts meanwhile, is on the node's network."""
+        before = self._outside
         with _network_of("self") as self._outside:
             self._enter_network()
             try:
                 yield
             finally:
                 _enter(self._outside)
+                self._outside = before
 
     @contextlib.contextmanager
     def outside(self) -> Iterator[None]:

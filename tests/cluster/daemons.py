@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.cluster.pki import Authority
 
 NODE, NODE_IP = "node", "10.244.0.1"
-SERVICES, API_SERVICE = "10.96.0.0/16", "10.96.0.1"
-API_PORT, ETCD_PORT = 6443, 2379
+SERVICES, API_SERVICE, DNS_SERVICE = "10.96.0.0/16", "10.96.0.1", "10.96.0.10"
+API_PORT, ETCD_PORT, DNS_READY_PORT = 6443, 2379, 10055
 BIN, PKI, CONF = "/mnt/bin", "/mnt/node/pki", "/mnt/node/conf"
 CONTAINERD = "/run/containerd/containerd.sock"
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -98,6 +101,7 @@ class Node:
         self.cell.daemon("kube-proxy", *daemons.kube_proxy())
         self._wait("--for=condition=Ready", f"node/{daemons.NODE}")
         self._wait("--for=create", "serviceaccount/default")
+        self._until(self._resolves, "the cluster's DNS")
         self._done("the node is ready")
 
     def stop(self, keep_logs: bool = False) -> None:
@@ -164,6 +168,15 @@ class Node:
         """In small turns, so that a daemon that ends is told at once."""
         turn = ("wait", condition, what, "--timeout=2s")
         self._until(lambda: self._kubectl(*turn, check=False).returncode == 0, what)
+
+    def _resolves(self) -> bool:
+        """Whether CoreDNS knows the cluster's names, and kube-proxy leads to it."""
+        dns = http.client.HTTPConnection(daemons.NODE_IP, daemons.DNS_READY_PORT, timeout=2)
+        with self.cell.network(), contextlib.closing(dns), contextlib.suppress(OSError):
+            dns.request("GET", "/ready")
+            with socket.create_connection((daemons.DNS_SERVICE, 53), timeout=2):
+                return dns.getresponse().status == 200
+        return False
 
     def _kubectl(self, *arguments: str, check: bool = True, input: str = "") -> subprocess.CompletedProcess[str]:
         command = self.cell.on_its_network(programs() / "kubectl", *arguments)
