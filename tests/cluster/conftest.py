@@ -31,12 +31,16 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
 @pytest.fixture(scope="session")
 def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """To the terminal, past what pytest captures."""
+    capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
     terminal = pytestconfig.pluginmanager.get_plugin("terminalreporter")
+    assert capture
     assert terminal
 
     def line(what: str) -> None:
-        terminal.ensure_newline()
-        terminal.write_line(f"node: {what}")
+        with capture.global_and_fixture_disabled():
+            terminal.ensure_newline()
+            terminal.write_line(f"node: {what}")
+            terminal.flush()
 
     return line
 
@@ -55,7 +59,6 @@ def own_node(request: pytest.FixtureRequest, say: Callable[[str], None]) -> Iter
         return
     if os.getuid():
         pytest.exit("the cluster tests make a node of their own as root, or run where KUBECONFIG leads", returncode=2)
-    request.getfixturevalue("machine")
     node = Node(say)
     with alone("node", say):
         images = Images(say).make(in_cluster())
@@ -63,6 +66,8 @@ def own_node(request: pytest.FixtureRequest, say: Callable[[str], None]) -> Iter
             node.load(images)
             node.free_volumes()
         else:
+            node.stop()
+            request.getfixturevalue("machine")
             node.start(images)
         try:
             with node.cell.network():
