@@ -302,7 +302,7 @@ def settle(
     a backlog; 60 % of the limit, both taken while 300 orders a second come in over HTTP; 1,000 a second when the
     gateway takes 200 ms. Starts its own Kafka, MySQL and Redis, and stops them. Ends with 1 when a figure is missed.
     """
-    plan = Plan(10_000, 6_000, 3_000, 9_000) if quick else Plan(20_000, 10_000, 5_000, 9_000)
+    plan = Plan(10_000, 6_000, 3_000, 9_000) if quick else Plan(15_000, 18_000, 5_000, 9_000)
     with tempfile.TemporaryDirectory(prefix="boxoffice-settle-") as folder:
         found = uvloop.run(Bench(plan, Path(folder), Console(stderr=True)).run())
     Console(width=120).print(table(found))

@@ -131,10 +131,12 @@ def admin() -> None:
 )
 def settle() -> None:
     """Charges the orders in the log and writes them into the ledger, each once."""
+    import uvloop
+
     from boxoffice.settlement import run_settlement
 
     log_to_stderr()
-    run(run_settlement(run(read_settings("settle_port"))))
+    uvloop.run(run_settlement(run(read_settings("settle_port"))))
 
 
 @app.command(

@@ -120,11 +120,11 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
         await self.wait()
 
-    def said(self, word: bytes) -> bool:
-        """Whether its output since this start has the word."""
+    def said(self, word: bytes, times: int = 1) -> bool:
+        """Whether its output since this start has the word, so many times."""
         with self.log.open("rb") as log:
             log.seek(self._said_before)
-            return word in log.read(64 * 1024)
+            return log.read(64 * 1024).count(word) >= times
 
     def last_lines(self, count: int = 15) -> str:
         with self.log.open("rb") as log:

@@ -6,7 +6,7 @@
 -- Returns ok
 local bad = stranger()
 if bad then return bad end
-local tally = {}
+local tally, news = {}, {}
 local FINAL = { paid = true, declined = true, refused = true, refunded = true }
 
 local function give_back(e)
@@ -114,7 +114,8 @@ local function enter(id, outcome, reason, place, hold_id, seats, sold, placed_ms
       'lease_ms', 0, 'sid', 0, 'number', 0)
   end
   redis.call('HSET', key, 'state', outcome, 'reason', reason)
-  redis.call('XADD', P .. 'events', 'MAXLEN', '~', 5000, '*', 'o', id, 's', outcome)
+  news[#news + 1] = id
+  news[#news + 1] = outcome
   local unsettled = was == 'pending' or was == 'accepted' or was == 'unresolved'
   return { id = id, key = key, outcome = outcome, place = place, hold_id = hold_id, seats = split(seats),
     sold = split(sold), mine = {}, settled = unsettled and outcome ~= 'unresolved' }
@@ -172,6 +173,7 @@ for _, e in ipairs(told) do
 end
 take_paid(paid)
 settle(told)
+if #news > 0 then redis.call('XADD', P .. 'events', 'MAXLEN', '~', 500, '*', unpack(news)) end
 for name, by in pairs(tally) do
   if by ~= 0 then redis.call('HINCRBY', SALE, name, by) end
 end

@@ -3,7 +3,7 @@
 -- the record, so it makes no difference how many pods beat.
 -- ARGV: run_id, known spec version, known map version, last event id ('' for none),
 --       issued, called, lapsed, epoch as the pod last saw them (witnesses, should Redis lose its memory)
--- Returns ok,{name,value,...},spec or '',map or '',{event id, order, state, place, ...}
+-- Returns ok,{name,value,...},spec or '',map or '',{event id, order, state, order, state, ...}
 local stop = stranger()
 if stop then
   local key = P .. 'witness'
@@ -268,10 +268,9 @@ local function events(last)
     return { tail[1] and tail[1][1] or '0-0' }
   end
   local out = { last }
-  for _, entry in ipairs(redis.call('XRANGE', key, '(' .. last, '+', 'COUNT', 500)) do
+  for _, entry in ipairs(redis.call('XRANGE', key, '(' .. last, '+', 'COUNT', 50)) do
     out[1] = entry[1]
-    out[#out + 1] = entry[2][2]
-    out[#out + 1] = entry[2][4]
+    for _, word in ipairs(entry[2]) do out[#out + 1] = word end -- order, state, order, state ...
   end
   return out
 end
