@@ -6,14 +6,16 @@ import asyncio
 import os
 import random
 import signal
+import sqlite3
 import textwrap
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from boxoffice.embedded import Child, Stopped
 from tests.chaos.conftest import Chaos
@@ -96,6 +98,9 @@ async def haunts(night: Night, crowd: Crowd, name: str, failpoint: str) -> bool:
     async with asyncio.timeout(DIE_SECONDS):
         while not stands_still(zombie):
             await asyncio.sleep(0.05)
+        if gateway_is_locked(night):
+            os.kill(zombie.pid, signal.SIGCONT)
+            return await haunts(night, crowd, name, failpoint)
         begun = time.monotonic()
         owed = [guest for guest in crowd.guests if guest.unsettled]
         while any(guest.unsettled for guest in owed):
@@ -109,6 +114,19 @@ async def haunts(night: Night, crowd: Crowd, name: str, failpoint: str) -> bool:
             await asyncio.sleep(0.05)
     await crowd.heals()
     return zombie.said(b"has another consumer")
+
+
+def gateway_is_locked(night: Night) -> bool:
+    """The simulated gateway is a file, and who is frozen while it writes there keeps it from all others: no real one
+    would stop for that."""
+    file = sa.make_url(night.stack.settings().gateway_url).database
+    assert file
+    with closing(sqlite3.connect(file, timeout=0.5)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+    return False
 
 
 def stands_still(child: Child) -> bool:

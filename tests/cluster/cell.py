@@ -62,7 +62,7 @@ class Cell:
 
     def daemon(self, name: str, *command: str | Path) -> None:
         """In all its namespaces, as a child of the first process; its exit code would be in ended/NAME."""
-        script = f'"$@" >>/mnt/node/log/{name}.log 2>&1; echo $? >/mnt/node/ended/{name}'
+        script = f'exec </dev/null >>/mnt/node/log/{name}.log 2>&1; "$@"; echo $? >/mnt/node/ended/{name}'
         subprocess.run(self.within("setsid", "--fork", "bash", "-c", script, name, *command), check=True)
 
     def within(self, *command: str | Path) -> list[str | Path]:
