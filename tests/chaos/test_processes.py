@@ -30,6 +30,7 @@ APP_STEPS = ("pay.recorded", "pay.published", "pay.marked")
 SETTLE_STEPS = ("settle.fetched", "settle.charged", "settle.committed", "settle.applied")
 SETTLES = ("settle", "settle-2")
 DIE_SECONDS = 60
+ALL_PARTITIONS = b"settling partitions [0, 1, 2, 3]"
 WRONG_SECONDS = 300
 
 
@@ -94,6 +95,7 @@ async def test_a_zombie_comes_back_to_partitions_that_another_has(houses: Houses
 async def haunts(night: Night, crowd: Crowd, name: str, failpoint: str) -> bool:
     """Whether the ledger fenced it off when it wrote; else it heard from Kafka first that its turn was over."""
     await crowd.paid(20)
+    other = night.stack.child(next(each for each in SETTLES if each != name))
     zombie = await night.stack.restart(name, failpoint)
     async with asyncio.timeout(DIE_SECONDS):
         while not stands_still(zombie):
@@ -102,6 +104,9 @@ async def haunts(night: Night, crowd: Crowd, name: str, failpoint: str) -> bool:
             os.kill(zombie.pid, signal.SIGCONT)
             return await haunts(night, crowd, name, failpoint)
         begun = time.monotonic()
+        taken = times(other, ALL_PARTITIONS)  # until Kafka has missed it, nobody else has its partitions
+        while times(other, ALL_PARTITIONS) == taken:
+            await asyncio.sleep(0.05)
         owed = [guest for guest in crowd.guests if guest.unsettled]
         while any(guest.unsettled for guest in owed):
             await asyncio.sleep(0.05)
@@ -114,6 +119,10 @@ async def haunts(night: Night, crowd: Crowd, name: str, failpoint: str) -> bool:
             await asyncio.sleep(0.05)
     await crowd.heals()
     return zombie.said(b"has another consumer")
+
+
+def times(child: Child, word: bytes) -> int:
+    return child.log.read_bytes().count(word)
 
 
 def gateway_is_locked(night: Night) -> bool:
