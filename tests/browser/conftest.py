@@ -85,13 +85,17 @@ class Visitor:
         await self.page.goto(f"{self.shop.url}/concerts/{sale}{page and '/' + page}")
 
     async def join(self, sale: str) -> None:
-        await self.go(sale)
-        await self.page.click("#join")
+        """To the waiting page, where nobody is called yet."""
+        await self._take_place(sale)
         await self.page.wait_for_url("**/wait")
 
+    async def _take_place(self, sale: str) -> None:
+        await self.go(sale)
+        await self.page.click("#join")
+
     async def enter(self, sale: str) -> None:
-        """Through the line to the seat map."""
-        await self.join(sale)
+        """Through the line to the seat map; whoever is called at once hardly sees the waiting page."""
+        await self._take_place(sale)
         await self.page.wait_for_url("**/seats")
         await self.page.wait_for_selector("#visit:visible")
 
