@@ -132,7 +132,10 @@ class Stack:
         await child.stop()
         assert child.env is not None
         child.env["BOXOFFICE_FAILPOINT"] = failpoint
-        await _until_live(child)
+        if failpoint.endswith(":stop"):
+            await child.start()  # it may stand still before it could answer anybody
+        else:
+            await _until_live(child)
         return child
 
     def _child(self, name: str, command: str, settings: Settings) -> Child:
