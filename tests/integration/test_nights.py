@@ -158,7 +158,7 @@ async def test_hold_drain_and_close_take_effect_in_two_seconds_and_nobody_stampe
 
 async def test_a_sale_opens_and_closes_by_itself_by_redis_time(tmp_path: Path) -> None:
     async with open_house(tmp_path) as house:
-        await house.apply(resource(opens_in=2))
+        await house.apply(resource(opens_in=6))
         early = house.buyer()
         assert (await early.join()).status_code == 201
         assert (await early.whereabouts()).json()["state"] == "prequeue"

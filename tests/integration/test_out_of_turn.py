@@ -211,11 +211,12 @@ async def test_a_sale_that_is_not_open_yet(pod: Pod) -> None:
 
 
 async def test_a_ticket_from_before_the_opening_is_swapped_first(pod: Pod) -> None:
-    await pod.apply(resource(name="dawn", opens_in=1.0))
+    await pod.apply(resource(name="dawn", opens_in=600))
     buyer = pod.buyer("dawn")
     answer = await buyer.join()
     assert answer.json()["state"] == "prequeue"
     refused(await buyer.claim(), 425, "not_called")
+    await pod.store.execute("HSET", pod.store.key("dawn", "sale"), "opens_ms", 0)
     await _until(pod, "dawn", epoch=2)
     refused(await buyer.claim(), 401, "ticket_stale")
     old = buyer.ticket
