@@ -29,7 +29,8 @@ test: $(READY) browser servers ## all tests, on real servers
 	@$(if $(ARGS),,$(RUN) -m pytest tests/chaos -n 2 --dist loadfile)
 
 test-cluster: $(READY) servers node ## the chart on a real Kubernetes node of our own, or where KUBECONFIG leads
-	@$(RUN) -m pytest $(or $(ARGS),tests/cluster tests/chart)
+	@$(RUN) -m pytest $(or $(ARGS),tests/chart)
+	@$(if $(ARGS),,$(RUN) -m pytest tests/cluster)
 
 # Ten to twenty minutes the first time, of which most is the compiler's.
 node: $(READY)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import yaml
 
 from tests.cluster.cluster import Cluster, Resource
@@ -15,6 +16,7 @@ from tests.cluster.programs import ROOT
 
 CHART = ROOT / "chart"
 INSTALL_SECONDS = 180
+KNOWN_SECONDS = 10
 ENGINES = ("valkey", "kafka", "mysql", "prometheus")
 
 Values = dict[str, Any]
@@ -73,7 +75,14 @@ class Release:
         )
 
     def apply(self, document: Resource) -> None:
+        """Returns when every pod knows the sale."""
         self.boxoffice("sale", "apply", "-f", "-", input=json.dumps(document))
+        line = f"/api/v1/sales/{document['metadata']['name']}/line"
+        deadline = time.monotonic() + KNOWN_SECONDS
+        for pod in self.pods("app"):
+            while httpx2.get(f"http://{pod['status']['podIP']}:8083{line}").status_code != 200:
+                assert time.monotonic() < deadline, pod["metadata"]["name"]
+                time.sleep(0.1)
 
     def url(self, component: str = "app") -> str:
         service = self.cluster.get("service", f"{self.full}-{component}", self.namespace)["spec"]
