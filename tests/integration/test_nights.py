@@ -110,7 +110,7 @@ async def _steer(house: House, policy: Policy | None) -> None:
 async def _until(house: House, state: str) -> float:
     """Seconds until both pods say so."""
     begun = asyncio.get_running_loop().time()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         for pod in (0, 1):
             while (await house.line(pod=pod))["state"] != state:
                 await asyncio.sleep(0.02)
