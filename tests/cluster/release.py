@@ -22,9 +22,9 @@ ENGINES = ("valkey", "kafka", "mysql", "prometheus")
 Values = dict[str, Any]
 
 
-def light(requests: str = "20m") -> Values:
+def light() -> Values:
     """On two cores everything must fit beside everything else: little is asked for, and as much is allowed."""
-    return {"requests": {"cpu": requests, "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+    return {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
 
 
 class Release:
@@ -43,22 +43,16 @@ class Release:
         }
 
     def install(self, given: Values, *options: str) -> float:
-        """Seconds until all was ready. Raises Failed, of a warning too (of PodSecurity, for instance)."""
+        """Seconds until all was ready. Raises Failed."""
         begin = time.monotonic()
-        self._helm("install", given, *options)
-        return time.monotonic() - begin
-
-    def upgrade(self, given: Values, *options: str) -> None:
-        self._helm("upgrade", given, *options)
-
-    def _helm(self, verb: str, given: Values, *options: str) -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             yaml.safe_dump(merged(self.values(), given), file)
             file.flush()
             wait = ["--wait", f"--timeout={INSTALL_SECONDS}s"]
             self.cluster.helm(
-                verb, self.name, CHART, f"--values={file.name}", *(options or wait), namespace=self.namespace
+                "install", self.name, CHART, f"--values={file.name}", *(options or wait), namespace=self.namespace
             )
+        return time.monotonic() - begin
 
     def uninstall(self, *options: str) -> None:
         self.cluster.helm("uninstall", self.name, *options, namespace=self.namespace)
