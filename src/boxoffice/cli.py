@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +12,8 @@ import typer
 
 from boxoffice import __version__, cli_engines, cli_install, cli_orders, cli_sale, migrations
 from boxoffice.audit import AuditReport, audit as run_audit
-from boxoffice.console import Json, examples, fail, open_office, print_json, run
+from boxoffice.console import Json, examples, open_office, print_json, run, run_program
 from boxoffice.engines import Kind
-from boxoffice.errors import BoxofficeError
 from boxoffice.eventlog import open_log, prepare_log
 from boxoffice.gateway import open_gateway
 from boxoffice.ledger import open_ledger
@@ -198,17 +196,4 @@ app.command(epilog=examples("boxoffice rebuild tide-seoul", "boxoffice rebuild t
 
 
 def main() -> None:
-    """Errors are one line on stderr: exit code 2 for a command that cannot be understood, else 1."""
-    try:
-        sys.exit(app(standalone_mode=False, prog_name="boxoffice"))
-    except BoxofficeError as error:
-        fail(error.detail, 1)
-    except OSError as error:
-        fail(str(error), 1)
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # Typer's own errors; their class moves between its versions
-            raise
-        if not error.args or not str(error.args[0]).startswith("Usage:"):
-            fail(" ".join(error.format_message().split()), 2)  # a list of choices comes a line each
-        typer.echo(error.format_message(), err=True)  # a command that was called with nothing shows its help
-        sys.exit(2)
+    run_program(app, "boxoffice")

@@ -9,15 +9,18 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 import typer
 
-from boxoffice.ledger import Ledger, open_ledger
-from boxoffice.settings import Settings
-from boxoffice.snapshot import Board
-from boxoffice.store import Store
+from boxoffice.errors import BoxofficeError
+
+if TYPE_CHECKING:  # `kubectl sale` starts without them
+    from boxoffice.ledger import Ledger
+    from boxoffice.settings import Settings
+    from boxoffice.snapshot import Board
+    from boxoffice.store import Store
 
 T = TypeVar("T")
 
@@ -36,8 +39,25 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"boxoffice: {message}", err=True)
+def run_program(app: typer.Typer, name: str) -> NoReturn:
+    """Errors are one line on stderr: exit code 2 for a command that cannot be understood, else 1."""
+    try:
+        sys.exit(app(standalone_mode=False, prog_name=name))
+    except BoxofficeError as error:
+        _fail(name, error.detail, 1)
+    except OSError as error:
+        _fail(name, str(error), 1)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # Typer's own errors; their class moves between its versions
+            raise
+        if not error.args or not str(error.args[0]).startswith("Usage:"):
+            _fail(name, " ".join(error.format_message().split()), 2)  # a list of choices comes a line each
+        typer.echo(error.format_message(), err=True)  # a command that was called with nothing shows its help
+        sys.exit(2)
+
+
+def _fail(name: str, message: str, code: int) -> NoReturn:
+    typer.echo(f"{name}: {message}", err=True)
     sys.exit(code)
 
 
@@ -58,6 +78,11 @@ class Office:
 @asynccontextmanager
 async def open_office(reading: bool = False) -> AsyncIterator[Office]:
     """`reading`: the ledger as the user who may only do that. Raises StoreUnavailable."""
+    from boxoffice.ledger import open_ledger
+    from boxoffice.settings import Settings
+    from boxoffice.snapshot import Board
+    from boxoffice.store import Store
+
     settings = Settings.from_env()
     async with AsyncExitStack() as stack:
         store = await Store.open(settings)
