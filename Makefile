@@ -25,11 +25,12 @@ demo: $(READY) $(if $(findstring production,$(ARGS)),servers) ## a whole sale wi
 
 # Three files at a time; then one fault of each kind, two at a time: most of that is waiting.
 test: $(READY) browser servers ## all tests, on real servers
-	@$(RUN) -m pytest $(or $(ARGS),-n 3 --dist loadfile --ignore tests/chaos --ignore tests/chart)
+	@$(RUN) -m pytest $(or $(ARGS),-n 3 --dist loadfile $(addprefix --ignore tests/,chaos chart operator))
 	@$(if $(ARGS),,$(RUN) -m pytest tests/chaos -n 2 --dist loadfile)
 
 test-cluster: $(READY) servers node ## the chart on a real Kubernetes node of our own, or where KUBECONFIG leads
 	@$(RUN) -m pytest $(or $(ARGS),tests/chart)
+	@$(if $(ARGS),,$(RUN) -m pytest tests/operator)
 	@$(if $(ARGS),,$(RUN) -m pytest tests/cluster)
 
 # Ten to twenty minutes the first time, of which most is the compiler's.

@@ -54,7 +54,7 @@ def test_a_service_never_becomes_a_setting(release: Release) -> None:
 def test_only_the_jobs_that_need_it_have_a_token(release: Release) -> None:
     found = {component for component, pod in release.pods().items() if pod["automountServiceAccountToken"]}
     assert found == WITH_TOKEN
-    [role] = release.all("Role")
+    role = release.get("Role", "secrets")
     assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
 
 
