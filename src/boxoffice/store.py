@@ -34,10 +34,10 @@ Argument = str | bytes | int | float
 
 
 def load_scripts() -> dict[str, bytes]:
-    """Name to source of every script in `lua/`; the guard stands in front of each."""
+    """Name to source of every script in `lua/`; the arithmetic and the guard stand in front of each."""
     folder = resources.files("boxoffice") / "lua"
     sources = {f.name.removesuffix(".lua"): f.read_bytes() for f in folder.iterdir() if f.name.endswith(".lua")}
-    guard = sources.pop("guard")
+    guard = sources.pop("pace") + sources.pop("guard")
     return {name: source if b"-- unguarded" in source else guard + source for name, source in sources.items()}
 
 

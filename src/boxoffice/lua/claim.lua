@@ -26,7 +26,7 @@ elseif tonumber(mine) ~= n then
   return { 'stale' }
 end
 if n > tonumber(v[2]) or epoch < 2 then return { 'waiting' } end
-if active() + 1 > math.max(1, 1.1 * target()) then
+if active() + 1 > most_inside(target()) then
   redis.call('ZADD', P .. 'door', n, place)
   redis.call('HSET', P .. 'door_seen', place, NOW)
   return { 'crowded' }
@@ -40,8 +40,7 @@ local cohort = redis.call('ZRANGEBYSCORE', P .. 'calls', n, '+inf', 'LIMIT', 0, 
 if cohort then
   called_ms = tonumber(string.match(cohort, '^%d+'))
   redis.call('HINCRBY', P .. 'claims', cohort, 1)
-  local tau = tonumber(v[6])
-  redis.call('HSET', SALE, 'tau', tau + ((NOW - called_ms) / 1000 - tau) * 0.05)
+  redis.call('HSET', SALE, 'tau', claim_delay(tonumber(v[6]), (NOW - called_ms) / 1000))
 end
 local sid = add('sid', 1)
 local until_ms = NOW + tonumber(v[3])

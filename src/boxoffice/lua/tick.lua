@@ -19,7 +19,6 @@ if stop then
 end
 
 local BATCH = 200 -- bounds the time that one beat may take
-local T_FILL = 10 -- seconds in which the gap between inside and target is closed
 local STAGE = phase()
 local POLICY = policy()
 
@@ -48,18 +47,10 @@ local function expire_holds()
   end
 end
 
--- The share of called buyers who come, from cohorts past their claim time; older ones count less.
-local function learn_show_rate(called, claimed)
+local function learn_show_rate(cohort, came)
   local v = get('show_called', 'show_claimed')
-  local keep = 0.98
-  redis.call('HSET', SALE, 'show_called', tonumber(v[1]) * keep + called,
-    'show_claimed', tonumber(v[2]) * keep + math.min(called, claimed))
-end
-
-local function show_rate()
-  local v = get('show_called', 'show_claimed')
-  local prior = 5 -- five buyers who came: until something is known, everybody comes
-  return math.max(0.2, math.min(1, (tonumber(v[2]) + prior) / (tonumber(v[1]) + prior)))
+  local called, claimed = learned(tonumber(v[1]), tonumber(v[2]), cohort, came)
+  redis.call('HSET', SALE, 'show_called', called, 'show_claimed', claimed)
 end
 
 -- Those refused at the door because the hall was full do not lapse while they keep knocking.
@@ -120,7 +111,7 @@ local function lapsed_mark()
   return math.max(tonumber(v[1]), mark)
 end
 
--- Buyers called in the last ten seconds who are still expected, and those knocking at the door.
+-- Of those called in the last ten seconds, and those knocking at the door.
 local function expected(share)
   local called, claimed = 0, 0
   for _, cohort in ipairs(redis.call('ZREVRANGE', P .. 'calls', 0, 49)) do
@@ -128,37 +119,28 @@ local function expected(share)
     called = called + (tonumber(redis.call('HGET', P .. 'cohort', cohort)) or 0)
     claimed = claimed + (tonumber(redis.call('HGET', P .. 'claims', cohort)) or 0)
   end
-  return math.max(0, share * called - claimed, redis.call('ZCARD', P .. 'door'))
+  return still_coming(share, called, claimed, redis.call('ZCARD', P .. 'door'))
 end
 
--- No more are called than there are seats for them, with 30 % to spare for those who do not buy.
 local function inventory_cap(inside, outstanding, share)
   local v = get('free', 'ended', 'conv_paid', 'conv_seats', 'max_seats')
-  local free = tonumber(v[1])
-  local ended, paid, seats = tonumber(v[2]), tonumber(v[3]), tonumber(v[4])
-  local each = math.min(tonumber(v[5]), (20 * 1.5 + seats) / (20 + paid)) * math.min(1, (20 * 0.8 + paid) / (20 + ended))
+  for i = 1, 5 do v[i] = tonumber(v[i]) end
   local choosing = math.max(0, inside - redis.call('HLEN', P .. 'mine'))
-  local cap = math.ceil(1.3 * math.max(0, free - choosing * each) / each) - math.ceil(share * outstanding)
-  if cap < 1 and free > 0 and inside == 0 and outstanding == 0 then cap = 1 end
-  return cap
+  return seats_cap(v[1], v[2], v[3], v[4], v[5], inside, choosing, outstanding, share)
 end
 
--- u = clamp((D + (A* + D tau - A - E) / T_fill) / s, 0, u_max), in buyers a second: the design's inner loop.
 local function pace(v, inside, share)
   if v.mode == 'Manual' then return tonumber(v.per_minute) / 60 end
-  local goal = target()
-  local D, tau = tonumber(v.departures), tonumber(v.tau)
-  local u = (D + (goal + D * tau - inside - expected(share)) / T_FILL) / share
-  return math.max(0, math.min(u, math.max(1, 2 * goal / T_FILL)))
+  return calls_per_second(target(), inside, expected(share), tonumber(v.departures), tonumber(v.tau), share)
 end
 
 local function call_next(v, dt, clock)
-  local inside, share = active(), show_rate()
+  local inside, share = active(), show_rate(tonumber(v.show_called), tonumber(v.show_claimed))
   local outstanding = redis.call('ZCOUNT', P .. 'line', '-inf', v.called)
   local wish = pace(v, inside, share) * dt + tonumber(v.carry)
   if v.mode == 'Manual' and inside >= target() then wish = 0 end
-  local k = math.min(math.floor(wish), inventory_cap(inside, outstanding, share))
-  redis.call('HSET', SALE, 'carry', math.min(1, math.max(0, wish - math.max(0, k))))
+  local k, carry = whole_calls(wish, inventory_cap(inside, outstanding, share))
+  redis.call('HSET', SALE, 'carry', carry)
   if k < 1 then return 0 end
   local last = math.min(outstanding + k, redis.call('ZCARD', P .. 'line')) - 1
   if last < outstanding then return 0 end
@@ -170,17 +152,11 @@ local function call_next(v, dt, clock)
   return last - outstanding + 1
 end
 
--- Departures a second and calls a second, smoothed; the spread of the pace makes the range of the ETA.
 local function smooth(v, dt, calls)
   local departed = tonumber(v.departed) - tonumber(v.departed_seen)
-  local D = tonumber(v.departures)
-  D = D + (departed / dt - D) * (1 - math.exp(-dt / 10))
-  local mean, spread = tonumber(v.pace), tonumber(v.spread)
-  local weight = 1 - math.exp(-dt / 20)
-  local gap = calls / dt - mean
-  mean = mean + gap * weight
-  spread = (1 - weight) * (spread + weight * gap * gap)
-  redis.call('HSET', SALE, 'departures', D, 'departed_seen', v.departed, 'pace', mean, 'spread', spread)
+  local departures, mean, spread =
+    smoothed(tonumber(v.departures), tonumber(v.pace), tonumber(v.spread), departed, calls, dt)
+  redis.call('HSET', SALE, 'departures', departures, 'departed_seen', v.departed, 'pace', mean, 'spread', spread)
 end
 
 local function fields()
@@ -209,7 +185,7 @@ local function beat()
   expire_sessions()
   expire_holds()
   local stopped = tonumber(v.stopped_ms)
-  local full = active() + 1 > math.max(1, 1.1 * target())
+  local full = active() + 1 > most_inside(target())
   if elapsed > 5000 or STAGE == 'closed' or full then
     stopped = stopped + elapsed
     redis.call('HSET', SALE, 'stopped_ms', stopped)
@@ -241,12 +217,8 @@ local function snapshot()
   local outstanding = redis.call('ZCOUNT', P .. 'line', '-inf', called)
   local waiting = redis.call('ZCARD', P .. 'line') - outstanding
   local word = stage_word(v)
-  -- The mean starts from nothing at the opening; without this everybody would be told hours at first.
-  local grown = 1 - math.exp(-math.max(1000, NOW - tonumber(v.opened_ms)) / 20000)
-  local mean = tonumber(v.pace) / grown
+  local mean, swing = shown_pace(tonumber(v.pace), tonumber(v.spread), NOW - tonumber(v.opened_ms))
   local per_minute = math.floor(mean * 60 + 0.5)
-  local swing = 1
-  if mean > 0 then swing = math.max(0.1, math.min(1, math.sqrt(tonumber(v.spread) / 20) / mean)) end
   local content = table.concat({ word, v.epoch, v.issued, v.called, v.lapsed, waiting, v.free, per_minute }, ' ')
   if content ~= v.content then
     v.version = add('version', 1)
