@@ -24,6 +24,7 @@ class SaleRecord(msgspec.Struct, frozen=True):
     created_ms: int
     opened_ms: int | None
     dropped_ms: int | None
+    archived_ms: int | None = None
 
 
 class LineCheckpoint(msgspec.Struct, frozen=True):
@@ -83,6 +84,7 @@ class SaleRecords(Database):
             "spec": spec,
             "seats_total": seats_total,
             "dropped_ms": None,
+            "archived_ms": None,
         }
         async with self.writing() as connection:
             changed = await connection.execute(

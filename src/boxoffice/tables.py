@@ -30,6 +30,8 @@ class Sale(SQLModel, table=True):
     """Fixed at the first opening; from then on the seating cannot change."""
     dropped_ms: int | None = Field(default=None, sa_type=sa.BigInteger)
     """Taken out of Redis on purpose, so recovery does not bring it back."""
+    archived_ms: int | None = Field(default=None, sa_type=sa.BigInteger)
+    """So, because it is closed and settled: what buyers ask of it is answered from here."""
 
 
 class Order(SQLModel, table=True):
@@ -39,6 +41,7 @@ class Order(SQLModel, table=True):
     __table_args__ = (
         sa.Index("orders_by_position", "log_id", "log_partition", "log_offset"),
         sa.Index("orders_in_order", "sale_uid", "id"),
+        sa.Index("orders_by_buyer", "buyer"),
     )
 
     id: str = Field(sa_type=sa.CHAR(32), primary_key=True)

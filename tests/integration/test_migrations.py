@@ -57,6 +57,18 @@ async def test_up_and_down_with_data(settings: Settings) -> None:
     await ledger.close()
 
 
+async def test_the_archive_comes_and_goes(settings: Settings) -> None:
+    await migrate(settings)
+    ledger = await open_ledger(settings)
+    sale = await ledger.ensure_sale("tide-seoul", "1" * 64, "{}", 10)
+    assert "orders_by_buyer" in await indexes(settings)
+    await downgrade(settings, "0003")
+    assert "orders_by_buyer" not in await indexes(settings)
+    await migrate(settings)
+    assert await ledger.sale("tide-seoul") == sale
+    await ledger.close()
+
+
 async def test_a_migration_that_was_killed_is_repeated(settings: Settings) -> None:
     """The tables are there, the mark that they are is not."""
     await migrate(settings)
@@ -79,10 +91,11 @@ async def test_a_database_has_one_instance(settings: Settings) -> None:
 
 
 async def test_under_an_open_sale_only_online(settings: Settings) -> None:
-    await migrate(settings, "0001")
+    await migrate(settings)
     ledger = await open_ledger(settings)
     sale = await ledger.ensure_sale("tide-seoul", "1" * 64, spec(closes_in=timedelta(hours=1)), 10)
     await ledger.mark_opened(sale.uid, 1)
+    await downgrade(settings, "0001")
     with pytest.raises(Conflict, match="tide-seoul"):
         await migrate(settings, online=False)
     assert "orders_in_order" not in await indexes(settings)
@@ -92,10 +105,11 @@ async def test_under_an_open_sale_only_online(settings: Settings) -> None:
 
 
 async def test_after_the_sale_as_ever(settings: Settings) -> None:
-    await migrate(settings, "0001")
+    await migrate(settings)
     ledger = await open_ledger(settings)
     sale = await ledger.ensure_sale("tide-seoul", "1" * 64, spec(closes_in=timedelta(hours=-1)), 10)
     await ledger.mark_opened(sale.uid, 1)
+    await downgrade(settings, "0001")
     await migrate(settings, online=False)
     await ledger.close()
 

@@ -16,6 +16,16 @@ def create_table(name: str, *parts: Any) -> None:
     op.create_table(name, *parts, if_not_exists=True, mysql_charset="utf8mb4", mysql_collate="utf8mb4_bin")
 
 
+def add_column(table: str, column: sa.Column[Any]) -> None:
+    if column.name not in _columns(table):
+        op.add_column(table, column)
+
+
+def drop_column(table: str, name: str) -> None:
+    if name in _columns(table):
+        op.drop_column(table, name)
+
+
 def create_index(name: str, table: str, columns: list[str]) -> None:
     if name in _indexes(table):
         return
@@ -32,6 +42,10 @@ def drop_index(name: str, table: str) -> None:
 
 def _indexes(table: str) -> set[str | None]:
     return {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}
+
+
+def _columns(table: str) -> set[str]:
+    return {column["name"] for column in sa.inspect(op.get_bind()).get_columns(table)}
 
 
 def _is_mysql() -> bool:
