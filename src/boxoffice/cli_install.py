@@ -9,7 +9,7 @@ import yaml
 
 from boxoffice import crd as definitions, definition, keychain
 from boxoffice.console import examples, open_office, run
-from boxoffice.kubeapi import open_kube_api
+from boxoffice.kubeapi import Account, open_kube_api
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -35,7 +35,7 @@ def secrets(
 
 
 async def _create(manifests: list[dict[str, Any]]) -> None:
-    async with open_kube_api() as api:
+    async with open_kube_api(Account.of_this_pod()) as api:
         for manifest in manifests:
             made = await keychain.create(api, manifest)
             typer.echo(f"secret/{manifest['metadata']['name']} {'created' if made else 'is there already'}")
@@ -58,7 +58,7 @@ def crd(
 
 
 async def _apply() -> None:
-    async with open_kube_api() as api:
+    async with open_kube_api(Account.of_this_pod()) as api:
         typer.echo(f"customresourcedefinition/{definitions.NAME} {await definition.apply(api)}")
 
 

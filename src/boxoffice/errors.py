@@ -18,7 +18,8 @@ BoxofficeError
     ├── LogUnavailable      503 log_unavailable       the event log did not take the record in time
     ├── LedgerUnavailable   503 ledger_unavailable    the database is out of reach, the outcome is unknown
     │   └── LedgerBusy      503 ledger_busy           others were in the way; nothing was written
-    └── GatewayUnavailable  503 gateway_unavailable   the payment gateway is out of reach
+    ├── GatewayUnavailable  503 gateway_unavailable   the payment gateway is out of reach
+    └── ClusterUnavailable  503 cluster_unavailable   the Kubernetes API did not do what it was asked
 """
 
 from __future__ import annotations
@@ -134,3 +135,7 @@ class LedgerBusy(LedgerUnavailable):
 
 class GatewayUnavailable(Unavailable):
     code = "gateway_unavailable"
+
+
+class ClusterUnavailable(Unavailable):
+    code = "cluster_unavailable"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,14 +18,16 @@ STALE_SECONDS = 30.0
 
 @dataclass(slots=True)
 class Readiness:
-    """What a process waits for, in one line; nothing when it is ready."""
+    """What a process waits for, in one line; nothing when it is ready. `alive` is asked beside: whether what it is
+    there for goes on at all."""
 
     waits_for: str = ""
+    alive: Callable[[], bool] = lambda: True
 
 
 @asynccontextmanager
 async def serve_probes(host: str, port: int, readiness: Readiness) -> AsyncIterator[int]:
-    """Answers while the block runs; gives the port. That it answers at all is the sign of life."""
+    """Answers while the block runs; gives the port. That it answers at all is a sign of life."""
     answer = partial(_answer, readiness)
     server = await asyncio.start_server(answer, host or None, port, limit=MOST_BYTES)
     try:
@@ -50,6 +52,8 @@ def _response(readiness: Readiness, method: bytes, target: bytes) -> bytes:
     status, body = b"404 Not Found", b"not found\n"
     if method not in (b"GET", b"HEAD"):
         status, body = b"405 Method Not Allowed", b"GET only\n"
+    elif target == b"/livez" and not readiness.alive():
+        status, body = b"503 Service Unavailable", b"stuck\n"
     elif target == b"/livez":
         status, body = b"200 OK", b"ok\n"
     elif target == b"/readyz" and readiness.waits_for:

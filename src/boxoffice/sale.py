@@ -63,7 +63,7 @@ def parse_sales(text: bytes) -> list[ConcertSale]:
         raise Unprocessable(f"this is not YAML: {' '.join(str(error).split())}", code="invalid_yaml") from None
     if not documents:
         raise Unprocessable("the file holds no ConcertSale", code="invalid_yaml")
-    return [_convert(document) for document in documents]
+    return [convert_sale(document) for document in documents]
 
 
 def parse_sale(text: bytes) -> ConcertSale:
@@ -85,7 +85,8 @@ def to_builtins(sale: ConcertSale) -> dict[str, Any]:
     return document
 
 
-def _convert(document: Any) -> ConcertSale:
+def convert_sale(document: Any) -> ConcertSale:
+    """A document as Kubernetes or YAML has it. Raises Unprocessable."""
     try:
         sale = msgspec.convert(document, ConcertSale)
     except msgspec.ValidationError as error:

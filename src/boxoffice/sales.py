@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-from boxoffice.errors import Conflict, LedgerUnavailable, NotFound, Unprocessable
+from boxoffice.archive import is_over
+from boxoffice.errors import Conflict, Gone, LedgerUnavailable, NotFound, Unprocessable
 from boxoffice.ledger import Ledger
+from boxoffice.override import MOST_WHO, MOST_WHY
 from boxoffice.sale import ConcertSale, Metadata, record_of
 from boxoffice.salerecords import Sums
 from boxoffice.seating import Seating
@@ -17,14 +20,26 @@ from boxoffice.spec import Policy, Spec
 from boxoffice.store import Store
 
 DROP_CHUNK = 500
-MOST_WHO, MOST_WHY = 128, 255
-"""Characters; as wide as the ledger's columns."""
-
 log = logging.getLogger("boxoffice.actions")
 
 
-class Override(msgspec.Struct, frozen=True):
-    """An emergency order that stands beside the resource. `until` in Unix ms, 0: until taken back."""
+class Writer(msgspec.Struct, frozen=True):
+    """An operator's turn: a lower number than the last is refused. `namespace`: where its resources are."""
+
+    number: int
+    namespace: str
+
+
+class OldWriter(Conflict):
+    """Another operator has taken its turn since."""
+
+    def __init__(self, present: int) -> None:
+        super().__init__(f"another operator writes to this sale: its turn is number {present}", code="old_writer")
+        self.present = present
+
+
+class InForce(msgspec.Struct, frozen=True):
+    """An override as the sale's record has it. `until` in Unix ms, 0: until taken back."""
 
     policy: str
     who: str
@@ -41,7 +56,7 @@ class SaleState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     state: str
     policy: str
     """What the resource says."""
-    override: Override | None
+    override: InForce | None
     mode: str
     waiting: int
     active: int
@@ -58,33 +73,69 @@ class SaleState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sell_through_per_mille: int
 
 
-async def apply(store: Store, ledger: Ledger, sale: ConcertSale, who: str, why: str = "") -> bool:
-    """Makes the sale or changes it; true when it is new here. Raises Conflict when its seating is fixed.
+async def apply(
+    store: Store, ledger: Ledger, sale: ConcertSale, who: str, why: str = "", writer: Writer | None = None
+) -> bool:
+    """Makes the sale or changes it; true when it is new here. Raises Conflict when its seating is fixed, Gone when it
+    was archived and this spec does not open it again.
 
-    The ledger keeps the uid, so that a sale that Redis has lost or dropped is the same sale when it is back.
+    The ledger keeps the uid, so that a sale that Redis has lost or dropped is the same sale when it is back. What
+    Redis knows already is changed there first: that must not wait for a ledger that is out of reach.
     """
     name, seating = sale.metadata.name, Seating.of(sale.spec)
-    spec = msgspec.json.encode(sale.spec).decode()
-    await _check_seating(store, name, seating)
+    spec = spec_text(sale)
+    uid = await _uid_here(store, name, seating)
+    if uid is not None:
+        await _write(store, sale, uid, known=False, writer=writer)
+    elif is_over(await ledger.sale(name), sale.spec, await store.now_ms(name)):
+        raise Gone(f"{name} is over and in the ledger alone; a later closesTime would open it again", code="archived")
     record = await ledger.ensure_sale(name, seating.digest, spec, seating.total)
+    if uid not in (None, record.uid):
+        raise _other_uid(name)
     known = record.opened_ms is not None or await ledger.checkpoint_of(record.uid) is not None
-    target = sale.spec.admission.initial_active
-    identity = ("", record.uid, seating.digest, seating.total, spec, int(known), target)
-    reply = await store.call("apply", name, *identity, *record_of(sale.spec))
-    if reply[0] == b"other_uid":
-        raise Conflict(f"Redis has another sale named {name!r} than the ledger", code="other_uid")
-    if reply[0] == b"seating_fixed":
-        raise _seating_fixed(name)
+    new = uid is None and await _write(store, sale, record.uid, known, writer)
     await store.add_name(name)
     await _note(ledger, who, "apply", name, why)
+    return new
+
+
+def spec_text(sale: ConcertSale) -> str:
+    """As Redis and the ledger keep it."""
+    return msgspec.json.encode(sale.spec).decode()
+
+
+async def _uid_here(store: Store, name: str, seating: Seating) -> str | None:
+    """Of the sale in Redis when it has this seating. Raises Conflict when it was opened with another one."""
+    uid, digest, epoch = await store.execute("HMGET", store.key(name, "sale"), "uid", "digest", "epoch")
+    if digest is None or digest.decode() == seating.digest:
+        return None if uid is None else str(uid.decode())
+    if epoch != b"1":
+        raise _seating_fixed(name)
+    return None
+
+
+async def _write(store: Store, sale: ConcertSale, uid: str, known: bool, writer: Writer | None) -> bool:
+    """Into Redis; true when it is new there."""
+    name, seating, target = sale.metadata.name, Seating.of(sale.spec), sale.spec.admission.initial_active
+    turn, more = ("", []) if writer is None else (writer.number, ["namespace", writer.namespace])
+    identity = (turn, uid, seating.digest, seating.total, spec_text(sale), int(known), target)
+    reply = await store.call("apply", name, *identity, *record_of(sale.spec), *more)
+    if reply[0] == b"other_uid":
+        raise _other_uid(name)
+    if reply[0] == b"seating_fixed":
+        raise _seating_fixed(name)
+    check_turn(reply)
     return bool(reply[1])
 
 
-async def _check_seating(store: Store, name: str, seating: Seating) -> None:
-    """Before the ledger is changed: Redis knows of an opening first."""
-    digest, epoch = await store.execute("HMGET", store.key(name, "sale"), "digest", "epoch")
-    if digest is not None and epoch != b"1" and digest.decode() != seating.digest:
-        raise _seating_fixed(name)
+def check_turn(reply: list[Any]) -> None:
+    """Raises OldWriter when a script refused the operator whose turn is over."""
+    if reply[0] == b"old_writer":
+        raise OldWriter(int(reply[1]))
+
+
+def _other_uid(name: str) -> Conflict:
+    return Conflict(f"Redis has another sale named {name!r} than the ledger", code="other_uid")
 
 
 def _seating_fixed(name: str) -> Conflict:
@@ -92,11 +143,19 @@ def _seating_fixed(name: str) -> Conflict:
 
 
 async def override(
-    store: Store, ledger: Ledger, name: str, policy: Policy | None, who: str, why: str, until_ms: int = 0
+    store: Store,
+    ledger: Ledger,
+    name: str,
+    policy: Policy | None,
+    who: str,
+    why: str,
+    until_ms: int = 0,
+    annotation: str | None = None,
 ) -> str:
-    """Sets an override, or takes it back (None). Returns the policy in force. Works without the ledger."""
+    """Sets an override, or takes it back (None). Returns the policy in force. Works without the ledger.
+    `annotation`: that of the resource which says so, if it does."""
     check_who_and_why(who, why)
-    reply = await store.call("override", name, policy or "", who, why, until_ms)
+    reply = await store.call("override", name, policy or "", who, why, until_ms, *([annotation] if annotation else []))
     await _note(ledger, who, policy.lower() if policy else "resume", name, why)
     return str(reply[1].decode())
 
@@ -109,13 +168,18 @@ async def delete(store: Store, ledger: Ledger, view: View, who: str, why: str) -
         raise Conflict(f"{name} is {view.state}: close it first", code="sale_running")
     if view.paying or await store.execute("ZCARD", store.key(name, "unpublished")):
         raise Conflict(f"{name} has orders that are not settled yet; try again", code="sale_running")
+    await drop(store, ledger, name, who, why)
+
+
+async def drop(store: Store, ledger: Ledger, name: str, who: str, why: str) -> None:
+    """Takes the sale out of Redis, whatever its state; applied again it is the same sale."""
     await ledger.mark_dropped(name)
     await store.remove_name(name)
-    await _drop(store, name)
+    await _drop_keys(store, name)
     await _note(ledger, who, "delete", name, why)
 
 
-async def _drop(store: Store, name: str) -> None:
+async def _drop_keys(store: Store, name: str) -> None:
     keys = list(await store.keys(name, ""))
     for start in range(0, len(keys) or 1, DROP_CHUNK):
         await store.call("drop", name, *keys[start : start + DROP_CHUNK])
@@ -135,16 +199,16 @@ async def _sums(ledger: Ledger) -> Mapping[str, Sums] | None:
         return None
 
 
-async def override_of(store: Store, view: View) -> Override | None:
+async def override_of(store: Store, view: View) -> InForce | None:
     """The override that is in force now."""
     fields = ("override", "override_who", "override_why", "override_until")
     policy, who, why, until = await store.execute("HMGET", store.key(view.name, "sale"), *fields)
     if not policy or 0 < int(until or 0) <= view.now_ms():
         return None
-    return Override(policy.decode(), who.decode(), why.decode(), int(until or 0))
+    return InForce(policy.decode(), who.decode(), why.decode(), int(until or 0))
 
 
-def _state(view: View, override: Override | None, sums: Mapping[str, Sums] | None) -> SaleState:
+def _state(view: View, override: InForce | None, sums: Mapping[str, Sums] | None) -> SaleState:
     revenue = None if sums is None else sums.get(view.uid.hex(), Sums()).revenue_minor
     return SaleState(
         name=view.name,

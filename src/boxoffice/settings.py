@@ -148,6 +148,12 @@ class Settings:
     settle_port: int = 8085
     """Where a settle process answers /livez and /metrics. 0: any free port."""
 
+    operator_port: int = 8086
+    """Where the operator answers /livez, /readyz and /metrics. 0: any free port."""
+
+    lease: str = "boxoffice-operator"
+    """Name of the Lease that says whose turn it is, when there are two operators."""
+
     gateway_concurrency: int = 500
     """Charges under way at the same time, a process."""
 

@@ -160,6 +160,10 @@ class View:
                     self._waiters.pop(order, None)
 
 
+def _witness(view: View) -> tuple[int, int, int, int]:
+    return view.issued, view.called, view.lapsed, view.epoch
+
+
 _COPIED = (
     *("version", "epoch", "issued", "called", "lapsed", "waiting", "free", "held", "paying", "sold", "total"),
     *("active", "target", "per_minute", "swing_per_mille", "recovered_ms"),
@@ -232,11 +236,16 @@ class Board:
         self.views |= {name: View(name) for name in names - self.views.keys()}
         return True
 
+    async def look(self, name: str) -> View:
+        """One sale as it is now. Raises NotFound, Recovering, StoreUnavailable."""
+        view = self.views.setdefault(name, View(name))
+        view.update(await self._store.call("tick", name, view.spec_v, view.map_v, view.last_event, *_witness(view)))
+        return view
+
     async def _tick(self, view: View) -> bool:
         """Whether Redis answered."""
-        witness = (view.issued, view.called, view.lapsed, view.epoch)
         try:
-            view.update(await self._store.call("tick", view.name, view.spec_v, view.map_v, view.last_event, *witness))
+            await self.look(view.name)
         except NotFound:
             await self._forget_or_keep(view)
         except Recovering:

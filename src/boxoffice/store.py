@@ -101,6 +101,11 @@ class Store:
         """For what needs a connection of its own, on the server that has a key now: ask each time."""
         return (await self._topology.node(key)).client
 
+    async def now_ms(self, sale: str) -> int:
+        """The time of the server that has a sale, or would have it. Raises StoreUnavailable."""
+        seconds, micros = await _sent(await self.connect(self.key(sale, "sale")), "TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
     async def flushed(self, sale: str) -> bool:
         """Whether all that was written of a sale is on a replica, or, without one, on disk; waits a second at most.
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from boxoffice import crd, definition, keychain
 from boxoffice.errors import Unavailable
-from boxoffice.kubeapi import KubeApi, open_kube_api
+from boxoffice.kubeapi import Account, KubeApi, open_kube_api
 from tests.cluster.cluster import Cluster, Resource
 
 NAME = "widgets.example.com"
@@ -65,7 +65,7 @@ async def api(
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", address)
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     monkeypatch.setattr(definition, "PATH", definition.PATH.replace(crd.NAME, NAME))
-    async with open_kube_api(tmp_path) as api:
+    async with open_kube_api(Account.of_this_pod(tmp_path)) as api:
         yield api
     cluster.kubectl("delete", "crd", NAME, "--ignore-not-found")
     for kind in ("clusterrolebinding", "clusterrole"):

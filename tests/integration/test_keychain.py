@@ -11,7 +11,7 @@ import yaml
 from boxoffice import cli, keychain
 from boxoffice.errors import BadInput
 from boxoffice.identity import Places
-from boxoffice.kubeapi import open_kube_api
+from boxoffice.kubeapi import Account, open_kube_api
 from boxoffice.settings import Settings
 from boxoffice.tokens import KeyRing, Ticket
 
@@ -63,5 +63,5 @@ async def test_without_an_account_it_says_so(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     with pytest.raises(BadInput, match="service account"):
-        async with open_kube_api(tmp_path):
+        async with open_kube_api(Account.of_this_pod(tmp_path)):
             pass

@@ -28,6 +28,7 @@ elseif have[4] ~= digest then
 end
 if have[5] == '1' then redis.call('HSET', SALE, 'target', ARGV[8]) end
 if writer then redis.call('HSET', SALE, 'writer', writer) end
+redis.call('HDEL', SALE, 'orphaned_ms')
 redis.call('SET', P .. 'spec', ARGV[6])
 for i = 9, #ARGV, 2 do redis.call('HSET', SALE, ARGV[i], ARGV[i + 1]) end
 local v = get('target', 'min_active', 'max_active')

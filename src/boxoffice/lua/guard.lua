@@ -29,14 +29,16 @@ local function stranger()
   return nil
 end
 
--- The stricter of what the resource says and what an override says, as long as the override lasts.
+-- The stricter of what the resource says and what an override says, as long as the override lasts; a sale whose
+-- resource is gone drains.
 local function policy()
-  local v = get('policy', 'override', 'override_until')
-  local over = v[2]
+  local v = get('policy', 'override', 'override_until', 'orphaned_ms')
+  local strictest, over = v[1], v[2]
   if over and over ~= '' and (v[3] == '0' or tonumber(v[3]) > NOW) then
-    if STRICTNESS[over] > STRICTNESS[v[1]] then return over end
+    if STRICTNESS[over] > STRICTNESS[strictest] then strictest = over end
   end
-  return v[1]
+  if v[4] and STRICTNESS.Drain > STRICTNESS[strictest] then strictest = 'Drain' end
+  return strictest
 end
 
 -- scheduled | prequeue | open | closed. Epoch 2 begins when the sale opens.

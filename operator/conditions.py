@@ -1,0 +1,260 @@
+"""What the operator saw of a sale, in the words of its status. Pure: `now` is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from boxoffice.snapshot import View
+from boxoffice.spec import Spec
+from boxoffice.status import AdmissionStatus, Condition, ConditionType, DrawStatus, Seats, Status
+
+MOST_MESSAGE = 1024
+OVER = AdmissionStatus(limited_by="Over", reason="the sale is over; its orders are in the ledger")
+
+Truth = Literal["True", "False", "Unknown"]
+Verdict = tuple[Truth, str, str]
+"""Status, reason and message of a condition."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why something is not as the resource says: a reason as conditions have them, and a sentence."""
+
+    reason: str
+    message: str
+
+
+class Sight(msgspec.Struct, frozen=True, kw_only=True):
+    """The sale as of a beat."""
+
+    uid: str
+    state: str
+    """scheduled | prequeue | open | hold | drain | allTaken | soldOut | closed"""
+    policy: str
+    """In force: the strictest of resource and override."""
+    waiting: int
+    active: int
+    target: int
+    per_minute: int
+    taken: int
+    """Held or being paid."""
+    sold: int
+    total: int
+    free: int
+    opened_ms: int
+
+    @classmethod
+    def of(cls, view: View) -> Sight:
+        return cls(
+            uid=view.uid.hex(),
+            state=view.state,
+            policy=view.policy,
+            waiting=view.waiting,
+            active=view.active,
+            target=view.target,
+            per_minute=view.per_minute,
+            taken=view.held + view.paying,
+            sold=view.sold,
+            total=view.total,
+            free=view.free,
+            opened_ms=view.counts["opened_ms"],
+        )
+
+
+class Overriding(msgspec.Struct, frozen=True):
+    """An override that counts now."""
+
+    policy: str
+    who: str
+    why: str
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a status is made of."""
+
+    generation: int
+    spec: Spec | None
+    """None: the resource has none that can work."""
+    sight: Sight | None
+    """None: Redis could not be asked, or does not have the sale."""
+    unready: Fault | None = None
+    """Why the spec is not in force."""
+    store: Fault | None = None
+    ledger: Fault | None = None
+    override: Overriding | None = None
+    annotation: Fault | None = None
+    """Why the annotation is not obeyed."""
+    archived: bool = False
+    """Over, and all of it in the ledger alone."""
+
+
+def status_of(before: Status, facts: Facts, now: datetime) -> Status:
+    """The status that should stand there; what could not be seen stays as it was seen last."""
+    sight = facts.sight
+    if sight is None:
+        body = msgspec.structs.replace(before, admission=OVER, waiting=0) if facts.archived else before
+    else:
+        body = Status(
+            uid=sight.uid,
+            opened_time=_time(sight.opened_ms),
+            admission=_admission(facts, sight),
+            seats=Seats(total=sight.total, held=sight.taken, sold=sight.sold),
+            waiting=sight.waiting,
+            draw=DrawStatus(),
+            last_decision_time=before.last_decision_time,
+        )
+    conditions = list(_conditions(before, facts, now))
+    return msgspec.structs.replace(body, observed_generation=facts.generation, conditions=conditions)
+
+
+def _time(ms: int) -> datetime | None:
+    return datetime.fromtimestamp(ms // 1000, UTC) if ms else None
+
+
+def _admission(facts: Facts, sight: Sight) -> AdmissionStatus:
+    limited_by, reason = limits(facts, sight)
+    return AdmissionStatus(
+        active=sight.active,
+        active_target=sight.target,
+        per_minute=sight.per_minute,
+        limited_by=limited_by,
+        reason=reason[:MOST_MESSAGE],
+    )
+
+
+def limits(facts: Facts, sight: Sight) -> tuple[str, str]:
+    """What keeps the pace from being higher when no signal does: a word for the column, and a sentence."""
+    over, spec = facts.override, facts.spec
+    if sight.state in ("scheduled", "prequeue"):
+        return "NotOpen", "nobody is called before opensTime"
+    if sight.state == "closed":
+        return "Over", "the sale is over"
+    if sight.state == "soldOut":
+        return "SoldOut", "every seat is sold"
+    if sight.policy != "Open":
+        if over and over.policy == sight.policy:
+            return "Override", f"{over.who} gave {over.policy}: {over.why}"
+        return "Policy", f"the policy is {sight.policy}"
+    if sight.free == 0:
+        return "Seats", "every seat is taken for now; those that come back are offered to the next in line"
+    if sight.waiting == 0:
+        return "Demand", "nobody waits: whoever comes is let in"
+    if spec and spec.admission.mode == "Manual":
+        return "Manual", f"{spec.admission.per_minute} a minute by spec.admission.perMinute"
+    return "Target", f"{sight.active} of {sight.target} are inside"
+
+
+def _conditions(before: Status, facts: Facts, now: datetime) -> Iterator[Condition]:
+    verdicts: dict[ConditionType, Verdict] = {
+        "Ready": _ready(facts),
+        "Admitting": _admitting(facts),
+        "SignalsFresh": _signals(facts),
+        "LedgerHealthy": _ledger(facts),
+        "SoldOut": _sold_out(before, facts),
+        "Overridden": _overridden(facts),
+        "Degraded": _degraded(facts),
+    }
+    last = {condition.type: condition for condition in before.conditions}
+    for kind, (truth, reason, message) in verdicts.items():
+        old = last.get(kind)
+        kept = old.last_transition_time if old and old.status == truth else now.replace(microsecond=0)
+        yield Condition(
+            type=kind,
+            status=truth,
+            reason=reason,
+            message=message[:MOST_MESSAGE],
+            last_transition_time=kept,
+            observed_generation=facts.generation,
+        )
+
+
+def _ready(facts: Facts) -> Verdict:
+    if facts.archived:
+        return "True", "SaleArchived", "the sale is over; its orders and tickets are in the ledger"
+    if facts.unready:
+        return "False", facts.unready.reason, facts.unready.message
+    if facts.store:
+        return "False", facts.store.reason, facts.store.message
+    return "True", "SpecInForce", "every pod sells by this spec"
+
+
+ADMITTING: dict[str, Verdict] = {
+    "scheduled": ("False", "SaleNotOpen", "nobody is called before opensTime"),
+    "prequeue": ("False", "SaleNotOpen", "buyers gather; nobody is called before opensTime"),
+    "open": ("True", "SaleOpen", "the next in line are called"),
+    "hold": ("False", "AdmissionHeld", "nobody new is let in; the line is kept"),
+    "drain": ("False", "AdmissionDrained", "nobody new may join or is let in"),
+    "allTaken": ("False", "SeatsAllTaken", "every seat is taken for now; the line is kept"),
+    "soldOut": ("False", "SaleSoldOut", "every seat is sold"),
+    "closed": ("False", "SaleClosed", "the sale is over"),
+}
+
+
+def _admitting(facts: Facts) -> Verdict:
+    if facts.archived:
+        return ADMITTING["closed"]
+    if facts.sight is None:
+        return "Unknown", "SaleNotSeen", "the sale could not be asked in Redis"
+    return ADMITTING[facts.sight.state]
+
+
+def _signals(facts: Facts) -> Verdict:
+    if facts.spec and facts.spec.signals and facts.spec.admission.mode != "Manual":
+        return "Unknown", "SignalsNotRead", "no decision has been made yet"
+    return "Unknown", "SignalsNotUsed", "nothing is steered by signals here"
+
+
+def _ledger(facts: Facts) -> Verdict:
+    if facts.ledger:
+        return "False", facts.ledger.reason, facts.ledger.message
+    return "True", "LedgerAnswers", "the ledger answers and has this spec"
+
+
+def _sold_out(before: Status, facts: Facts) -> Verdict:
+    sold, total = (facts.sight.sold, facts.sight.total) if facts.sight else (before.seats.sold, before.seats.total)
+    if total and sold >= total:
+        return "True", "SeatsSoldOut", f"all {total} seats are sold"
+    return "False", "SeatsLeft", "not every seat is sold"
+
+
+def _overridden(facts: Facts) -> Verdict:
+    if facts.annotation:
+        return "Unknown", facts.annotation.reason, facts.annotation.message
+    if facts.override is None:
+        return "False", "OverrideAbsent", "what the spec says counts"
+    over = facts.override
+    return "True", f"Override{over.policy}", f"{over.policy} by {over.who}: {over.why}"
+
+
+def _degraded(facts: Facts) -> Verdict:
+    for fault in (facts.store, facts.ledger, facts.annotation):
+        if fault:
+            return "True", fault.reason, fault.message
+    return "False", "EnginesAnswer", "nothing is known to be wrong"
+
+
+NOTABLE = {
+    ("Ready", "True"),
+    ("Ready", "False"),
+    ("Degraded", "True"),
+    ("Overridden", "True"),
+    ("Overridden", "Unknown"),
+}
+"""Conditions that are told of even when nothing was known before."""
+WARNINGS = {("Ready", "False"), ("Degraded", "True"), ("LedgerHealthy", "False"), ("Overridden", "Unknown")}
+
+
+def changes(before: Status, after: Status) -> Iterator[tuple[Literal["Normal", "Warning"], str, str]]:
+    """Events to tell of what has changed: kind, reason, message. One fault is told once, by its first condition."""
+    last = {condition.type: condition for condition in before.conditions}
+    told: set[str] = set()
+    for condition in after.conditions:
+        old, key = last.get(condition.type), (condition.type, condition.status)
+        same = old is not None and (old.status, old.reason) == (condition.status, condition.reason)
+        if same or (old is None and key not in NOTABLE) or condition.reason in told:
+            continue
+        told.add(condition.reason)
+        yield ("Warning" if key in WARNINGS else "Normal"), condition.reason, condition.message
