@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from boxoffice.settings import Settings
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than a load balancer keeps an idle one, so that we never close a connection under a request."""
+FAREWELL_TICKS = 30
+"""Of 0.1 s each; longer than a buyer lets pass between two requests."""
 
 
 def run_server(app: ASGIApp, settings: Settings, port: int, leave: Callable[[], None]) -> None:
@@ -52,3 +55,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """A request that meets a connection being closed is lost: each is told first, by an answer that is its last."""
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        for _ in range(FAREWELL_TICKS):
+            if self.server_state.connections and not self.force_exit:
+                await asyncio.sleep(0.1)
+        await super().shutdown(sockets)

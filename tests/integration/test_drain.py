@@ -1,4 +1,4 @@
-"""A pod that is told to go ends its streams and goes at once, not when it is killed."""
+"""A pod that is told to go says so to whoever has a connection, ends its streams and goes, long before it is killed."""
 
 from __future__ import annotations
 
@@ -25,3 +25,16 @@ async def test_an_open_stream_does_not_hold_up_sigterm(tmp_path: Path) -> None:
             assert await anext(lines) == "event: order"
             async with asyncio.timeout(10):
                 assert await pod.stop() == -signal.SIGTERM, "ended by itself, not by SIGKILL"
+
+
+async def test_a_kept_connection_is_not_closed_under_a_request(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        await house.apply(resource())
+        url = f"{house.stack.urls[0]}/api/v1/sales/{SALE}/line"
+        pod = house.stack.child(f"serve-{house.stack.serve_ports[0]}")
+        answer = await house.client.get(url)
+        stopping = asyncio.create_task(pod.stop())
+        while answer.headers.get("connection") != "close":
+            answer = await house.client.get(url)
+            assert answer.status_code == 200
+        assert await stopping == -signal.SIGTERM
