@@ -28,15 +28,16 @@ kubelet's to wait for.
 - {name: log-password, secret: {{ . }}, optional: true, items: {password: LOG_PASSWORD_FILE}}
 {{- end }}
 {{- end }}
+{{- $reads := and (has "reader" .parts) (or $dev $v.ledger.readerSecretName) }}
 {{- if or (has "ledger" .parts) (has "migrate" .parts) }}
 {{- $name := $v.ledger.secretName }}
 {{- if has "migrate" .parts }}{{ $name = $v.ledger.migrateSecretName | default $name }}{{ end }}
 - {name: ledger, secret: {{ ternary (printf "%s-dev-ledger" $full) $name $dev }}, optional: true, items: {url: LEDGER_URL_FILE}}
-{{- if and $v.ledger.caSecretName (not $dev) }}
+{{- end }}
+{{- if and $v.ledger.caSecretName (not $dev) (or $reads (has "ledger" .parts) (has "migrate" .parts)) }}
 - {name: ledger-ca, secret: {{ $v.ledger.caSecretName }}, items: {ca.crt: LEDGER_CA_FILE}}
 {{- end }}
-{{- end }}
-{{- if and (has "reader" .parts) (or $dev $v.ledger.readerSecretName) }}
+{{- if $reads }}
 - {name: ledger-reader, secret: {{ ternary (printf "%s-dev-reader" $full) $v.ledger.readerSecretName $dev }}, optional: true, items: {url: LEDGER_READER_URL_FILE}}
 {{- end }}
 {{- if has "gateway" .parts }}

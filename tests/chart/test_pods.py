@@ -13,6 +13,7 @@ from boxoffice.settings import Settings
 from tests.chart.conftest import FULL, Helm, Release
 
 OURS = ("app", "admin", "settle")
+READER = "BOXOFFICE_LEDGER_READER_URL_FILE"
 WITH_TOKEN = {"secrets", "crd"}
 
 
@@ -69,12 +70,14 @@ def secrets_of(pod: dict[str, Any]) -> set[str]:
     return {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
 
 
-def test_buyers_pods_have_neither_ledger_nor_gateway(outside: Release, dev: Release) -> None:
+def test_buyers_pods_read_the_ledger_at_most_and_have_no_gateway(outside: Release, dev: Release, helm: Helm) -> None:
+    named = helm.template({"ledger.readerSecretName": "reader"})
     assert secrets_of(outside.pods()["app"]) == {"boxoffice-store", f"{FULL}-keys"}
-    assert secrets_of(dev.pods()["app"]) == {f"{FULL}-dev-store", f"{FULL}-keys"}
-    for release in (outside, dev):
+    assert secrets_of(named.pods()["app"]) == {"boxoffice-store", "reader", f"{FULL}-keys"}
+    assert secrets_of(dev.pods()["app"]) == {f"{FULL}-dev-store", f"{FULL}-dev-reader", f"{FULL}-keys"}
+    for release, reads in ((outside, set()), (named, {READER}), (dev, {READER})):
         names = {variable["name"] for variable in release.pods()["app"]["containers"][0]["env"]}
-        assert not [name for name in names if "LEDGER" in name or "GATEWAY" in name or "ADMIN" in name]
+        assert {name for name in names if "LEDGER" in name or "GATEWAY" in name or "ADMIN" in name} == reads
 
 
 def test_the_rest_has_what_it_needs(outside: Release) -> None:
@@ -142,6 +145,9 @@ def test_certificates_and_passwords_by_reference(helm: Helm) -> None:
     assert given["BOXOFFICE_LEDGER_CA_FILE"].endswith("/ledger-ca/ca.crt")
     assert "BOXOFFICE_LEDGER_CA_FILE" not in environment(release.pods()["app"])
     test_files_of_settings_lie_where_they_are_mounted(release)
+    reading = helm.template({**values, "ledger.readerSecretName": "reader"})
+    assert environment(reading.pods()["app"])["BOXOFFICE_LEDGER_CA_FILE"].endswith("/ledger-ca/ca.crt")
+    test_files_of_settings_lie_where_they_are_mounted(reading)
 
 
 def test_the_grace_period_adds_up(helm: Helm) -> None:

@@ -128,18 +128,20 @@ def allowed(policy: Resource) -> set[tuple[str, int]]:
     return found
 
 
-def test_default_deny_and_the_ways_out(dev: Release, outside: Release) -> None:
+def test_default_deny_and_the_ways_out(dev: Release, outside: Release, helm: Helm) -> None:
     for release in (dev, outside):
         deny = release.get("NetworkPolicy", "deny")
         assert deny["spec"]["policyTypes"] == ["Ingress", "Egress"]
         assert "ingress" not in deny["spec"]
         assert allowed(deny) == {("anywhere", 53)}
-    assert allowed(dev.get("NetworkPolicy", "app")) == {("valkey", 6379), ("kafka", 9092)}
     engines = {("valkey", 6379), ("kafka", 9092), ("mysql", 3306)}
+    assert allowed(dev.get("NetworkPolicy", "app")) == engines
     assert allowed(dev.get("NetworkPolicy", "settle")) == engines
     assert allowed(dev.get("NetworkPolicy", "admin")) == engines
     assert allowed(dev.get("NetworkPolicy", "test")) == {*engines, ("app", 8083)}
     assert allowed(outside.get("NetworkPolicy", "app")) == {("anywhere", 6379), ("anywhere", 9092)}
+    reading = helm.template({"ledger.readerSecretName": "reader"}).get("NetworkPolicy", "app")
+    assert allowed(reading) == {("anywhere", 6379), ("anywhere", 9092), ("anywhere", 3306)}
 
 
 def test_every_pod_is_under_a_policy_that_lets_its_engines_through(dev: Release, outside: Release) -> None:
