@@ -1,0 +1,133 @@
+"""What a status says of what was seen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, strategies as st
+
+from boxoffice.sale import convert_sale
+from boxoffice.spec import Spec
+from boxoffice.status import Status
+from conditions import ADMITTING, Facts, Fault, Overriding, Sight, changes, limits, status_of
+from tests.integration.house import resource
+
+NOW = datetime(2026, 11, 23, 20, 0, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=1)
+GONE = Fault("RedisUnreachable", "Redis does not answer")
+
+
+def spec(**more: Any) -> Spec:
+    return convert_sale(resource(**more)).spec
+
+
+def sight(**more: Any) -> Sight:
+    seen: dict[str, Any] = {"uid": "ab" * 16, "state": "open", "policy": "Open", "waiting": 900, "active": 50}
+    seen |= {"target": 200, "per_minute": 240, "taken": 10, "sold": 20, "total": 100, "free": 70, "opened_ms": 1}
+    return Sight(**{**seen, **more})
+
+
+def facts(**more: Any) -> Facts:
+    return Facts(**{"generation": 3, "spec": spec(), "sight": sight(), **more})
+
+
+def said(status: Status) -> dict[str, tuple[str, str]]:
+    return {condition.type: (condition.status, condition.reason) for condition in status.conditions}
+
+
+def test_a_sale_that_sells() -> None:
+    status = status_of(Status(), facts(), NOW)
+    assert said(status) == {
+        "Ready": ("True", "SpecInForce"),
+        "Admitting": ("True", "SaleOpen"),
+        "SignalsFresh": ("Unknown", "SignalsNotUsed"),
+        "LedgerHealthy": ("True", "LedgerAnswers"),
+        "SoldOut": ("False", "SeatsLeft"),
+        "Overridden": ("False", "OverrideAbsent"),
+        "Degraded": ("False", "EnginesAnswer"),
+    }
+    assert status.observed_generation == 3
+    assert (status.seats.total, status.seats.held, status.seats.sold, status.waiting) == (100, 10, 20, 900)
+    assert {condition.observed_generation for condition in status.conditions} == {3}
+
+
+def test_what_could_not_be_seen_stays_as_it_was_seen_last() -> None:
+    before = status_of(Status(), facts(), NOW)
+    after = status_of(before, facts(sight=None, store=GONE), LATER)
+    assert (after.seats, after.waiting, after.admission) == (before.seats, before.waiting, before.admission)
+    assert said(after)["Ready"] == ("False", "RedisUnreachable")
+    assert said(after)["Admitting"] == ("Unknown", "SaleNotSeen")
+    assert said(after)["Degraded"] == ("True", "RedisUnreachable")
+
+
+def test_a_transition_has_its_time_and_what_stays_keeps_it() -> None:
+    before = status_of(Status(), facts(), NOW)
+    after = status_of(before, facts(ledger=Fault("LedgerUnreachable", "away")), LATER)
+    times = {condition.type: condition.last_transition_time for condition in after.conditions}
+    assert times["LedgerHealthy"] == times["Degraded"] == LATER
+    assert times["Ready"] == times["Admitting"] == NOW
+
+
+def test_nothing_new_is_the_same_status() -> None:
+    before = status_of(Status(), facts(), NOW)
+    assert status_of(before, facts(), LATER) == before
+    assert msgspec.convert(msgspec.to_builtins(before), Status) == before
+
+
+@pytest.mark.parametrize(
+    ("seen", "word"),
+    [
+        ({"sight": sight(state="prequeue")}, "NotOpen"),
+        ({"sight": sight(state="closed")}, "Over"),
+        ({"sight": sight(state="soldOut")}, "SoldOut"),
+        ({"sight": sight(state="hold", policy="Hold")}, "Policy"),
+        ({"sight": sight(state="hold", policy="Hold"), "override": Overriding("Hold", "Mina", "slow")}, "Override"),
+        ({"sight": sight(state="drain", policy="Drain"), "override": Overriding("Hold", "Mina", "slow")}, "Policy"),
+        ({"sight": sight(state="allTaken", free=0)}, "Seats"),
+        ({"sight": sight(waiting=0)}, "Demand"),
+        ({"spec": spec(admission={"mode": "Manual", "perMinute": 60})}, "Manual"),
+        ({}, "Target"),
+    ],
+)
+def test_what_limits(seen: dict[str, Any], word: str) -> None:
+    given = facts(**seen)
+    assert given.sight
+    assert limits(given, given.sight)[0] == word
+
+
+@given(
+    st.sampled_from(sorted(ADMITTING)),
+    st.sampled_from([None, GONE]),
+    st.sampled_from([None, Fault("LedgerUnreachable", "x" * 2000)]),
+    st.sampled_from([None, Fault("NameTaken", "taken")]),
+    st.booleans(),
+)
+def test_whatever_is_seen_makes_a_status_that_the_cluster_takes(
+    state: str, store: Fault | None, ledger: Fault | None, unready: Fault | None, archived: bool
+) -> None:
+    seen = None if store or archived else sight(state=state)
+    status = status_of(Status(), facts(sight=seen, store=store, ledger=ledger, unready=unready, archived=archived), NOW)
+    assert msgspec.convert(msgspec.to_builtins(status), Status) == status  # bounds and patterns hold
+    assert len(status.conditions) == 7
+
+
+def test_an_event_of_each_change_and_a_fault_only_once() -> None:
+    first = status_of(Status(), facts(), NOW)
+    assert [(kind, reason) for kind, reason, _ in changes(Status(), first)] == [("Normal", "SpecInForce")]
+    assert not list(changes(first, first))
+    lost = status_of(first, facts(sight=None, store=GONE), LATER)
+    reasons = [(kind, reason) for kind, reason, _ in changes(first, lost)]
+    assert reasons == [("Warning", "RedisUnreachable"), ("Normal", "SaleNotSeen")]
+    assert ("Normal", "EnginesAnswer") in [(kind, reason) for kind, reason, _ in changes(lost, first)]
+
+
+def test_an_archived_sale_is_over_and_keeps_what_was_sold() -> None:
+    before = status_of(Status(), facts(), NOW)
+    after = status_of(before, facts(sight=None, archived=True), LATER)
+    assert after.seats == before.seats
+    assert (after.waiting, after.admission.limited_by) == (0, "Over")
+    assert said(after)["Ready"] == ("True", "SaleArchived")
+    assert said(after)["Admitting"] == ("False", "SaleClosed")
