@@ -1,4 +1,5 @@
-# One image for every process of Boxoffice; the command says which: serve, admin, settle, migrate …
+# One image for every process of Boxoffice; the command says which: serve, admin, settle, migrate …; the operator is
+# `kopf run /opt/boxoffice/operator/main.py`.
 #
 #   docker build -t boxoffice .
 #   docker build -t boxoffice:demo --target demo . && docker run --rm -it boxoffice:demo     # a whole sale
@@ -18,10 +19,11 @@ COPY pyproject.toml README.md LICENSE ./
 COPY src src
 COPY load load
 COPY manifests manifests
+COPY operator /opt/boxoffice/operator
 # Bytecode that is never compared with its source: the root file system is read-only, and times differ between builds.
 RUN python3 -m pip --python /opt/hatch/bin/python wheel -q --no-deps --no-build-isolation -w /dist . \
  && python3 -m pip --python /opt/boxoffice/bin/python install -q --no-deps --no-index /dist/*.whl \
- && /opt/boxoffice/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/boxoffice/lib
+ && /opt/boxoffice/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/boxoffice/lib /opt/boxoffice/operator
 
 FROM build AS build-demo
 COPY requirements-demo.lock ./

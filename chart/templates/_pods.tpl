@@ -200,7 +200,10 @@ readinessProbe:
   failureThreshold: 3
 {{- end }}
 
-{{/* (root, component, of, parts, more, port, sleeps): the pod template of a Deployment. */}}
+{{/*
+(root, component, of, parts, more, port, args, sleeps, program, token): the pod template of a Deployment. `program` is
+run in place of `boxoffice`; with `token` it may speak to Kubernetes.
+*/}}
 {{- define "boxoffice.template" -}}
 metadata:
   labels:
@@ -216,14 +219,19 @@ metadata:
   {{- end }}
 spec:
   serviceAccountName: {{ include "boxoffice.fullname" .root }}-{{ .component }}
-  {{- include "boxoffice.pod" .root | nindent 2 }}
+  {{- $pod := include "boxoffice.pod" .root | fromYaml }}
+  {{- $_ := set $pod "automountServiceAccountToken" (not (empty .token)) }}
+  {{- toYaml $pod | nindent 2 }}
   {{- include "boxoffice.placing" . | nindent 2 }}
   terminationGracePeriodSeconds: {{ include "boxoffice.grace" .root }}
   containers:
     - name: {{ .component }}
       image: {{ include "boxoffice.image" .root }}
       imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-      args: [{{ .command }}]
+      {{- with .program }}
+      command: [{{ . }}]
+      {{- end }}
+      args: {{ toJson .args }}
       env:
         {{- include "boxoffice.env" . | nindent 8 }}
       ports:

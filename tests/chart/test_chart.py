@@ -88,16 +88,22 @@ def test_what_keda_needs_is_asked_for(helm: Helm) -> None:
     assert "needs log.url" in helm.refused({"settle.autoscaling.kind": "KEDA"})
 
 
-def test_notes_have_the_next_three_commands(helm: Helm, tmp_path: Path) -> None:
-    """Helm shows them only to those who have a cluster: they are rendered as something else."""
+def next_commands(helm: Helm, tmp_path: Path, *values: str) -> list[list[str]]:
+    """Helm shows the notes only to those who have a cluster: they are rendered as something else."""
     chart = shutil.copytree(CHART, tmp_path / "chart")
     notes = textwrap.indent((CHART / "templates/NOTES.txt").read_text(), "  ")
     head = "apiVersion: v1\nkind: Notes\nmetadata: {name: notes}\nnotes: |\n"
     (chart / "templates" / "notes.yaml").write_text(head + notes)
-    done = helm.run("template", "shop", chart, "--namespace=hall", "--show-only=templates/notes.yaml")
+    done = helm.run("template", "shop", chart, "--namespace=hall", "--show-only=templates/notes.yaml", *values)
     text = yaml.safe_load(done.stdout)["notes"].partition("Next:")[2]
-    commands = [line.split()[:2] for line in text.splitlines() if line.startswith("  ")]
-    assert commands[:3] == [["helm", "test"], ["kubectl", "exec"], ["kubectl", "port-forward"]]
+    return [line.split()[:2] for line in text.splitlines() if line.startswith("  ")]
+
+
+def test_notes_have_the_next_commands(helm: Helm, tmp_path: Path) -> None:
+    steps = [["helm", "test"], ["kubectl", "apply"], ["kubectl", "get"], ["kubectl", "port-forward"]]
+    assert next_commands(helm, tmp_path / "with")[:4] == steps
+    alone = next_commands(helm, tmp_path / "without", "--set=operator.enabled=false")
+    assert alone[:3] == [["helm", "test"], ["kubectl", "exec"], ["kubectl", "port-forward"]]
 
 
 def test_the_package_holds_what_is_needed_only(helm: Helm, tmp_path: Path) -> None:

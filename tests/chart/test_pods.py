@@ -12,9 +12,9 @@ from boxoffice.server import KEEP_ALIVE_SECONDS
 from boxoffice.settings import Settings
 from tests.chart.conftest import FULL, Helm, Release
 
-OURS = ("app", "admin", "settle")
+OURS = ("app", "admin", "settle", "operator")
 READER = "BOXOFFICE_LEDGER_READER_URL_FILE"
-WITH_TOKEN = {"secrets", "crd"}
+WITH_TOKEN = {"secrets", "crd", "operator"}
 
 
 @pytest.fixture(params=["outside", "dev", "prod"])
@@ -52,7 +52,7 @@ def test_a_service_never_becomes_a_setting(release: Release) -> None:
         assert pod["enableServiceLinks"] is False, component
 
 
-def test_only_the_jobs_that_need_it_have_a_token(release: Release) -> None:
+def test_only_those_who_need_it_have_a_token(release: Release) -> None:
     found = {component for component, pod in release.pods().items() if pod["automountServiceAccountToken"]}
     assert found == WITH_TOKEN
     role = release.get("Role", "secrets")
@@ -155,7 +155,7 @@ def test_the_grace_period_adds_up(helm: Helm) -> None:
     for component in OURS:
         pod = release.pods()[component]
         assert pod["terminationGracePeriodSeconds"] == 57
-        if component != "settle":
+        if component in ("app", "admin"):
             assert pod["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 7}}}
             assert environment(pod)["BOXOFFICE_DRAIN_SECONDS"] == "40"
     assert KEEP_ALIVE_SECONDS > 57, "a load balancer's idle connection ends by itself before ours does"
@@ -166,7 +166,7 @@ def test_probes(release: Release) -> None:
         container = release.pods()[component]["containers"][0]
         assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "http"}
         assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
-        port = {"app": "PORT", "admin": "ADMIN_PORT", "settle": "SETTLE_PORT"}[component]
+        port = "PORT" if component == "app" else f"{component.upper()}_PORT"
         assert environment(release.pods()[component])[f"BOXOFFICE_{port}"] == str(
             container["ports"][0]["containerPort"]
         )
@@ -176,7 +176,12 @@ def test_a_lost_node_is_left_after_20_seconds_and_a_rollout_takes_nothing_away(r
     for component in OURS:
         leaves = {t["key"]: t["tolerationSeconds"] for t in release.pods()[component]["tolerations"]}
         assert leaves == {"node.kubernetes.io/not-ready": 20, "node.kubernetes.io/unreachable": 20}
-        assert release.get("Deployment", component)["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+        strategy = release.get("Deployment", component)["spec"]["strategy"]
+        assert (
+            strategy == {"type": "Recreate"}
+            if component == "operator"
+            else not strategy["rollingUpdate"]["maxUnavailable"]
+        )
 
 
 def test_spread_over_zones_and_nodes(prod: Release) -> None:

@@ -137,7 +137,8 @@ def test_default_deny_and_the_ways_out(dev: Release, outside: Release, helm: Hel
     engines = {("valkey", 6379), ("kafka", 9092), ("mysql", 3306)}
     assert allowed(dev.get("NetworkPolicy", "app")) == engines
     assert allowed(dev.get("NetworkPolicy", "settle")) == engines
-    assert allowed(dev.get("NetworkPolicy", "admin")) == engines
+    seen = {*engines, ("prometheus", 9090)}
+    assert allowed(dev.get("NetworkPolicy", "admin")) == seen
     assert allowed(dev.get("NetworkPolicy", "test")) == {*engines, ("app", 8083)}
     assert allowed(outside.get("NetworkPolicy", "app")) == {("anywhere", 6379), ("anywhere", 9092)}
     reading = helm.template({"ledger.readerSecretName": "reader"}).get("NetworkPolicy", "app")
@@ -151,6 +152,54 @@ def test_every_pod_is_under_a_policy_that_lets_its_engines_through(dev: Release,
             for p in release.all("NetworkPolicy")
         }
         assert release.pods().keys() <= selected
+
+
+def test_the_operators_ways(helm: Helm, dev: Release, outside: Release) -> None:
+    api = {("anywhere", 443), ("anywhere", 6443)}
+    inside = {("valkey", 6379), ("mysql", 3306), ("prometheus", 9090)}
+    assert allowed(dev.get("NetworkPolicy", "operator")) == api | inside
+    engines = {("anywhere", 6379), ("anywhere", 3306)}
+    assert allowed(outside.get("NetworkPolicy", "operator")) == api | engines
+    elsewhere = helm.template({"dev.enabled": True, "prometheusUrl": "http://prometheus.monitoring:9090"})
+    assert ("anywhere", 9090) in allowed(elsewhere.get("NetworkPolicy", "operator"))
+    [rule] = dev.get("NetworkPolicy", "operator")["spec"]["ingress"]
+    assert rule["ports"] == [{"port": 8085}], "its metrics"
+
+
+def test_the_operator_may_do_what_it_does_and_in_its_namespace(outside: Release) -> None:
+    role, binding = outside.get("Role", "operator"), outside.get("RoleBinding", "operator")
+    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    assert role["rules"] == [
+        {
+            "apiGroups": ["boxoffice.dev"],
+            "resources": ["concertsales"],
+            "verbs": ["get", "list", "watch", "patch"],
+        },
+        {"apiGroups": ["boxoffice.dev"], "resources": ["concertsales/status"], "verbs": ["get", "patch"]},
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+        {**leases, "verbs": ["create"]},
+        {**leases, "resourceNames": [f"{FULL}-operator"], "verbs": ["get", "update"]},
+    ]
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "hall"
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": f"{FULL}-operator", "namespace": "hall"}]
+    assert not [r for r in outside.all("ClusterRoleBinding") if not hook(r)], "nothing outside of it"
+
+
+def test_the_operator_looks_after_its_own_namespace(dev: Release) -> None:
+    [container] = dev.pods()["operator"]["containers"]
+    assert container["command"] == ["kopf"]
+    assert container["args"] == ["run", "--standalone", "--namespace", "hall", "/opt/boxoffice/operator/main.py"]
+    given = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert given["BOXOFFICE_LEASE"] == f"{FULL}-operator"
+    assert given["BOXOFFICE_PROMETHEUS_URL"] == f"http://{FULL}-prometheus.hall:9090"
+    assert not [name for name in given if "GATEWAY" in name or "KEYS" in name or "ADMIN" in name]
+    assert dev.get("Deployment", "operator")["spec"]["replicas"] == 1
+
+
+def test_without_an_operator_nothing_of_it_is_left(helm: Helm) -> None:
+    for values in ({}, {"dev.enabled": True}):
+        release = helm.template({**values, "operator.enabled": False})
+        assert not [r["metadata"]["name"] for r in release.resources if "operator" in r["metadata"]["name"]]
 
 
 def test_more_ways_out(helm: Helm) -> None:

@@ -52,7 +52,7 @@ def test_it_has_all_that_is_read_at_run_time(installed: Path) -> None:
 
 def test_its_command_works(installed: Path) -> None:
     [entry] = [file.read_text() for file in installed.glob("*.dist-info/entry_points.txt")]
-    module, _, function = entry.partition("boxoffice = ")[2].strip().partition(":")
+    module, _, function = entry.partition("boxoffice = ")[2].splitlines()[0].partition(":")
     start = f"import sys, {module}; sys.argv = ['boxoffice', '--version']; {module}.{function}()"
     done = run(installed, "-c", start)
     assert done.stdout.startswith("boxoffice ")

@@ -37,6 +37,7 @@ PROJECT = (
     "src",
     "load",
     "manifests",
+    "operator",
 )
 
 
