@@ -32,6 +32,7 @@ from boxoffice.probe import Readiness, serve_probes
 from boxoffice.recovery import Recovery
 from boxoffice.renewals import Renewals
 from boxoffice.retention import keep_forever
+from boxoffice.samples import Samples
 from boxoffice.settings import Settings
 from boxoffice.store import Store
 from boxoffice.tasks import end
@@ -112,6 +113,7 @@ async def run(
         loops = (
             Arrears(ledger, gateway, sink).run(),
             Checkpoints(store, ledger).run(),
+            Samples(store, ledger).run(),
             Recovery(settings, store, ledger, log).run(),
             Renewals(store, ledger, log).run(),
             Audits(store, log, ledger, gateway).run(),

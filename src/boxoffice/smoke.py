@@ -26,7 +26,7 @@ from boxoffice.ledger import Ledger
 from boxoffice.refunds import refund_sale
 from boxoffice.sale import ConcertSale, Metadata
 from boxoffice.spec import AdmissionSpec, HoldSpec, LineSpec, SeatingSpec, Section, Spec
-from boxoffice.tables import checkpoints, orders, sales as sale_rows, tickets
+from boxoffice.tables import checkpoints, orders, sales as sale_rows, samples, tickets
 
 WHO, WHY = "boxoffice smoke", "it was a smoke test"
 LOOK_SECONDS = 0.2
@@ -171,7 +171,7 @@ async def _forget(ledger: Ledger, name: str) -> None:
     record = await ledger.sale(name)
     assert record is not None
     async with ledger.writing() as connection:
-        for table in (tickets, orders, checkpoints):
+        for table in (tickets, orders, checkpoints, samples):
             await connection.execute(sa.delete(table).where(table.c.sale_uid == record.uid))
         await connection.execute(sa.delete(sale_rows).where(sale_rows.c.uid == record.uid))
 

@@ -119,6 +119,35 @@ class Checkpoint(SQLModel, table=True):
     at_ms: int = Field(sa_type=sa.BigInteger)
 
 
+class Sample(SQLModel, table=True):
+    """A sale as it stood, one a slot of ten seconds: what the line and the house came to, as counts alone."""
+
+    __tablename__ = "samples"
+
+    sale_uid: str = Field(sa_type=sa.CHAR(32), primary_key=True, foreign_key="sales.uid")
+    slot: int = Field(sa_type=sa.BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    at_ms: int = Field(sa_type=sa.BigInteger)
+    stage: str = Field(max_length=16)
+    policy: str = Field(max_length=16)
+    recovered_ms: int = Field(sa_type=sa.BigInteger)
+    issued: int = Field(sa_type=sa.BigInteger)
+    called: int = Field(sa_type=sa.BigInteger)
+    lapsed: int = Field(sa_type=sa.BigInteger)
+    waiting: int
+    active: int
+    target: int
+    per_minute: int
+    held: int
+    paying: int
+    sold: int
+    claims: int = Field(sa_type=sa.BigInteger)
+    holds: int = Field(sa_type=sa.BigInteger)
+    contested: int = Field(sa_type=sa.BigInteger)
+    lapses: int = Field(sa_type=sa.BigInteger)
+    expired_holds: int = Field(sa_type=sa.BigInteger)
+    expired_sessions: int = Field(sa_type=sa.BigInteger)
+
+
 class DeadLetter(SQLModel, table=True):
     """One a record that cannot be an order."""
 
@@ -171,6 +200,7 @@ orders = SQLModel.metadata.tables["orders"]
 tickets = SQLModel.metadata.tables["tickets"]
 positions = SQLModel.metadata.tables["positions"]
 checkpoints = SQLModel.metadata.tables["checkpoints"]
+samples = SQLModel.metadata.tables["samples"]
 dead_letters = SQLModel.metadata.tables["dead_letters"]
 actions = SQLModel.metadata.tables["actions"]
 owners = SQLModel.metadata.tables["owners"]

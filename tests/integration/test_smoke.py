@@ -27,7 +27,7 @@ async def test_walks_from_enter_to_paid_and_leaves_nothing(tmp_path: Path) -> No
         assert done.returncode == 0, done.stderr
         steps = [line.partition(":")[0] for line in done.stdout.splitlines() if not line.startswith("{")]
         assert steps == ["enter", "wait", "admit", "hold", "pay", "settle", "audit", "erased"]
-        for table in ("sales", "orders", "tickets", "checkpoints"):
+        for table in ("sales", "orders", "tickets", "checkpoints", "samples"):
             assert await house.ledger(f"SELECT * FROM {table}") == []
         assert [state for _, _, state in await house.charges()] == ["refunded"]
         async with house.store() as store:
