@@ -154,6 +154,9 @@ class Settings:
     lease: str = "boxoffice-operator"
     """Name of the Lease that says whose turn it is, when there are two operators."""
 
+    prometheus_url: str = ""
+    """`http://prometheus:9090`: who is asked for the signals that sales name. Empty: nobody."""
+
     gateway_concurrency: int = 500
     """Charges under way at the same time, a process."""
 
