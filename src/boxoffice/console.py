@@ -47,6 +47,8 @@ def run_program(app: typer.Typer, name: str) -> NoReturn:
         _fail(name, error.detail, 1)
     except OSError as error:
         _fail(name, str(error), 1)
+    except typer.Abort:  # Ctrl-C, or a question that was not answered with yes
+        _fail(name, "stopped", 1)
     except Exception as error:
         if not hasattr(error, "format_message"):  # Typer's own errors; their class moves between its versions
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,8 @@ class Topic:
     """The broker that has the word, by partition."""
     replicas: int
     """Copies of the partition that has the fewest."""
+    in_sync: int
+    """Copies that are up to date, of the partition that has the fewest."""
 
 
 def orders_topic(settings: Settings) -> str:
@@ -50,11 +53,12 @@ async def describe(client: AIOKafkaClient, name: str) -> Topic:
         raise LogUnavailable(
             f"Kafka has no topic {name!r} to give: {for_code(error_code).__name__}; `boxoffice migrate`"
         )
-    leaders = {partition: (leader, len(replicas)) for _, partition, leader, _, replicas, *_ in partitions}
-    if sorted(leaders) != list(range(len(leaders))) or min(leaders.values())[0] < 0:
+    leaders = {partition: leader for _, partition, leader, *_ in partitions}
+    if sorted(leaders) != list(range(len(leaders))) or min(leaders.values()) < 0:
         raise LogUnavailable(f"not every partition of {name!r} has a leader")
     in_order = [leaders[partition] for partition in range(len(leaders))]
-    return Topic(topic_id.hex(), [leader for leader, _ in in_order], min(copies for _, copies in in_order))
+    copies, in_sync = [min(len(partition[at]) for partition in partitions) for at in (4, 5)]
+    return Topic(topic_id.hex(), in_order, copies, in_sync)
 
 
 async def prepare_topics(settings: Settings) -> None:
@@ -76,11 +80,11 @@ async def _prepare(client: AIOKafkaClient, settings: Settings, name: str) -> Non
     topic = await _made(client, name)
     if len(topic.leaders) != settings.log_partitions:
         logger.warning("%s has %d partitions, log_partitions is not looked at", name, len(topic.leaders))
-    await _set(client, name, _safety(topic.replicas))
+    await _set(client, name, safety(topic.replicas))
 
 
 async def _create(client: AIOKafkaClient, settings: Settings, name: str) -> None:
-    kept = {RETENTION: str(LEAST_KEPT_SECONDS * 1000), **_safety(settings.log_replicas)}
+    kept = {RETENTION: str(LEAST_KEPT_SECONDS * 1000), **safety(settings.log_replicas)}
     wanted: list[Any] = [(name, settings.log_partitions, settings.log_replicas, [], list(kept.items()))]
     answer = await ask(client, CreateTopicsRequest(wanted, int(MADE_SECONDS * 1000), False))
     for _, error_code, message in answer.topic_errors:
@@ -88,7 +92,7 @@ async def _create(client: AIOKafkaClient, settings: Settings, name: str) -> None
             raise LogUnavailable(f"Kafka does not make {name!r}: {message or for_code(error_code).__name__}")
 
 
-def _safety(replicas: int) -> dict[str, str]:
+def safety(replicas: int) -> dict[str, str]:
     """A record counts when all copies but one have it, and a broker that lacks it never becomes the leader."""
     return {
         "min.insync.replicas": str(max(1, replicas - 1)),
@@ -116,10 +120,15 @@ async def _set(client: AIOKafkaClient, name: str, values: dict[str, str]) -> Non
 
 async def keep(client: AIOKafkaClient, name: str, seconds: int) -> None:
     """Records stay at least so long; a longer retention stands. Raises KafkaError, LogUnavailable."""
-    answer = await ask(client, DescribeConfigsRequest([(TOPIC, name, [RETENTION])]))
+    now_ms = int((await values_of(client, name, [RETENTION]))[RETENTION])
+    if 0 <= now_ms < seconds * 1000:
+        await _set(client, name, {RETENTION: str(seconds * 1000)})
+
+
+async def values_of(client: AIOKafkaClient, name: str, settings: Sequence[str]) -> dict[str, str]:
+    """What is set of a topic, by itself or by its broker. Raises KafkaError, LogUnavailable."""
+    answer = await ask(client, DescribeConfigsRequest([(TOPIC, name, list(settings))]))
     [(error_code, message, _, _, configs)] = answer.resources
     if error_code:
         raise LogUnavailable(f"Kafka does not show {name!r}: {message or for_code(error_code).__name__}")
-    now_ms = int(configs[0][1])
-    if 0 <= now_ms < seconds * 1000:
-        await _set(client, name, {RETENTION: str(seconds * 1000)})
+    return {setting: value for setting, value, *_ in configs}

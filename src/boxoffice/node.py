@@ -97,7 +97,7 @@ class Node:
 def warnings(info: Mapping[bytes, bytes]) -> Iterator[str]:
     """What INFO shows to be kept worse than the store of a sale should be. CONFIG is not for everybody."""
     if int(info[b"redis_version"].split(b".")[0]) < 7:
-        yield "it is older than 7"
+        yield "it is older than 7: take Redis 7 or later, or Valkey"
     if info[b"maxmemory_policy"] != b"noeviction":
         yield "it drops seats and places when memory is short: set maxmemory-policy noeviction"
     if info[b"aof_enabled"] != b"1":

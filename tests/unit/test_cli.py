@@ -15,7 +15,10 @@ from boxoffice import __version__
 from boxoffice.cli import app, main
 
 COMMANDS = {
-    "": ["demo", "engines", "secrets", "crd", "smoke", "serve", "admin", "settle", "migrate", "audit", "rebuild"],
+    "": [
+        *("demo", "engines", "secrets", "crd", "smoke", "preflight"),
+        *("serve", "admin", "settle", "migrate", "audit", "rebuild"),
+    ],
     "sale": ["apply", "list", "get", "hold", "drain", "close", "resume", "delete"],
     "orders": ["list", "show", "refund"],
     "dlq": ["list", "show", "replay", "discard"],

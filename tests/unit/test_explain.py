@@ -1,0 +1,111 @@
+"""What is said of a sale's pace."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from boxoffice.explain import SeenEvent, explain, to_let_more_in
+from boxoffice.seen import SeenSale
+from tests.unit.resources import MANUAL, NOW, condition, override, seen
+
+OPENED: dict[str, Any] = {
+    "openedTime": "2030-09-06T08:00:00Z",
+    "conditions": [condition("Ready", message="the pods have it")],
+}
+
+
+def said(sale: SeenSale, *events: SeenEvent) -> dict[str, str]:
+    """By label; conditions and events by their first word."""
+    found = {}
+    for line in list(explain(sale, events, NOW))[1:]:
+        label = line[:12].strip() if not line.startswith("  ") else line.split()[0]
+        found[label] = line[12:].strip()
+    return found
+
+
+def test_says_the_pace_and_what_limits_it() -> None:
+    admission = {"active": 380, "activeTarget": 400, "perMinute": 612, "limitedBy": "Target", "reason": "as wanted"}
+    seats = {"total": 4000, "held": 120, "sold": 1000}
+    words = said(seen(admission=admission, seats=seats, waiting=1200, **OPENED))
+    assert words["policy"] == "Open, as the resource says"
+    assert words["state"] == "open since 2030-09-06T08:00:00Z (60m ago)"
+    assert words["seats"] == "1,000 of 4,000 sold, 120 held, 2,880 free"
+    assert words["mode"] == "Auto: between 50 and 2,000 inside, 400 at the opening"
+    assert words["pace"] == "612 a minute; 380 inside of 400 that should be; 1,200 wait"
+    assert words["limited by"] == "Target: as wanted"
+    assert words["more"].startswith("to let more in: raise spec.admission.minActive (50)")
+    assert "Applied: the pods have it" in words["Ready"]
+
+
+@pytest.mark.parametrize(
+    ("own", "over", "policy"),
+    [
+        ("Open", "Hold", "Hold, by override; the resource says Open"),
+        ("Hold", "Drain", "Drain, by override; the resource says Hold"),
+        ("Closed", "Hold", "Closed, as the resource says; that is stricter than the override"),
+    ],
+)
+def test_says_which_policy_is_in_force_and_by_whom(own: str, over: str, policy: str) -> None:
+    words = said(seen(annotations=override(over, 20), spec={"policy": own}))
+    assert words["policy"] == policy
+    assert words["override"].startswith(
+        "the ledger is slow (ann, 2030-09-06T08:57:00Z (3m ago), until 2030-09-06T09:20"
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "state"),
+    [
+        ({"preQueueTime": "2030-09-06T10:00:00Z", "opensTime": "2030-09-06T11:00:00Z"}, "scheduled"),
+        ({"opensTime": "2030-09-06T11:00:00Z"}, "pre-queue"),
+        ({"preQueueTime": None, "opensTime": "2030-09-06T11:00:00Z"}, "scheduled"),
+        ({}, "its time has come, but nobody has seen it open"),
+        ({"closesTime": "2030-09-06T08:30:00Z"}, "over"),
+        ({"policy": "Closed"}, "over"),
+    ],
+)
+def test_says_what_state_the_times_make(spec: dict[str, str], state: str) -> None:
+    assert said(seen(spec=spec))["state"].startswith(state)
+
+
+@pytest.mark.parametrize(
+    ("limit", "admission", "advice"),
+    [
+        ("Override", {}, "kubectl sale resume tide-seoul --why"),
+        ("Policy", {}, "set spec.policy to Open"),
+        ("NotOpen", {}, "opens by itself"),
+        ("Seats", {}, "spec.hold.seconds"),
+        ("Manual", MANUAL, "kubectl sale rate tide-seoul 1200; or"),
+        ("Target", MANUAL, "raise spec.admission.maxActive (400)"),
+        ("Target", {"minActive": 50}, "raise spec.admission.minActive (50)"),
+        ("Demand", {}, "nothing to do"),
+        ("SoldOut", {}, "no seat left"),
+        ("Over", {}, "the sale is over"),
+    ],
+)
+def test_says_what_would_let_more_in(limit: str, admission: dict[str, object], advice: str) -> None:
+    assert advice in to_let_more_in(seen(spec={"admission": admission}, admission={"limitedBy": limit}))
+
+
+def test_says_nothing_of_a_limit_that_it_does_not_know() -> None:
+    assert to_let_more_in(seen(admission={"limitedBy": "ledger-cpu"})) == ""
+
+
+def test_says_how_far_it_can_be_trusted() -> None:
+    assert said(seen())["seen"].startswith("never: no operator")
+    assert "not been seen yet" in said(seen(**{**OPENED, "observedGeneration": 1}))["seen"]
+    assert said(seen(**OPENED, lastDecisionTime="2030-09-06T08:59:50Z"))["seen"].endswith("(10s ago)")
+
+
+def test_says_the_last_events_oldest_first() -> None:
+    events = [
+        SeenEvent(reason=f"Reason{i}", message="so it is", last_timestamp=NOW - timedelta(minutes=i), count=i or None)
+        for i in (1, 0, 7, 6, 5, 4)
+    ]
+    lines = list(explain(seen(), events, NOW))[-6:]
+    assert lines[0] == "events"
+    assert [line.split("Reason")[1][0] for line in lines[1:]] == ["6", "5", "4", "1", "0"]
+    assert lines[1] == "  6m ago      Normal   Reason6: so it is (6 times)"
