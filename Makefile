@@ -30,7 +30,7 @@ test: $(READY) browser servers ## all tests, on real servers
 
 test-cluster: $(READY) servers node ## the chart on a real Kubernetes node of our own, or where KUBECONFIG leads
 	@$(RUN) -m pytest $(or $(ARGS),tests/chart)
-	@$(if $(ARGS),,$(RUN) -m pytest tests/operator)
+	@$(if $(ARGS),,$(RUN) -m pytest tests/operator -n 3)
 	@$(if $(ARGS),,$(RUN) -m pytest tests/cluster)
 
 # Ten to twenty minutes the first time, of which most is the compiler's.
