@@ -48,6 +48,8 @@ HERE = Path(__file__).parent
 PER_SECOND = 300
 LEAST, SHARE, LEAST_SLOW = 5000, 0.6, 1000
 LIMIT_DATABASE = "boxoffice_limit"
+LOOK_SECONDS = 0.05
+"""Between two looks at how far it is: each takes more than a millisecond of what is measured."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -209,7 +211,7 @@ class Bench:
         async with asyncio.timeout(120):
             while (now := await self._position()) < settled:
                 assert child.running, child.last_lines()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(LOOK_SECONDS)
         return now
 
     async def _until_all(self, child: Child) -> None:

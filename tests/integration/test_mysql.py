@@ -50,6 +50,22 @@ async def test_the_reader_reads_and_writes_nothing(settings: Settings) -> None:
     await reader.close()
 
 
+@pytest.mark.parametrize(
+    "rest", ["", "x' OR '1'='1", '"', "\\", "\\'", "%s %(a)s %%", "\0\n\r\x1a\t", "한국어'", "🎫\\"]
+)
+async def test_text_of_many_rows_comes_back_as_it_was(settings: Settings, rest: str) -> None:
+    await migrate(settings)
+    ledger = await open_ledger(settings)
+    sale = await ledger.ensure_sale("tide-seoul", DIGEST, "{}", 10)
+    odd = order(sale, 2, [3], reason=rest, charge_id=rest, names=[rest], due_ms=7)
+    batch = [order(sale, 1, [1, 2]), odd, order(sale, 3, [4], who="'" + rest)]
+    await ledger.record_batch(await claim(ledger), 4, 0, batch, [])
+    assert [await ledger.order(each.id) for each in batch] == batch
+    names = {row.seat: row.seat_name async for chunk in ledger.tickets_of(sale.uid) for row in chunk}
+    assert names[3] == rest
+    await ledger.close()
+
+
 async def test_of_two_in_a_deadlock_one_is_told_to_repeat(settings: Settings) -> None:
     await migrate(settings)
     ledger = await open_ledger(settings)
