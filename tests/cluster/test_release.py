@@ -9,6 +9,7 @@ import httpx2
 
 from tests.cluster.cluster import Cluster
 from tests.cluster.release import Release
+from tests.cluster.usage import quantity
 from tests.integration.buyer import Buyer
 from tests.integration.house import resource
 
@@ -88,14 +89,7 @@ def test_pods_are_small_while_nothing_goes_on(box: Release, cluster: Cluster) ->
         name = pod["metadata"]["name"]
         cluster.wait(f"pods.metrics.k8s.io/{name}", "create", box.namespace)
         [container] = cluster.get("pods.metrics.k8s.io", name, box.namespace)["containers"]
-        assert in_bytes(container["usage"]["memory"]) / MEBIBYTE <= IDLE_MEBIBYTES
-
-
-def in_bytes(quantity: str) -> int:
-    units = {"Ki": 1024, "Mi": MEBIBYTE, "": 1}
-    found = re.fullmatch(r"(\d+)(Ki|Mi|)", quantity)
-    assert found, quantity
-    return int(found[1]) * units[found[2]]
+        assert quantity(container["usage"]["memory"]) / MEBIBYTE <= IDLE_MEBIBYTES
 
 
 def test_nothing_was_warned_of(box: Release, cluster: Cluster) -> None:

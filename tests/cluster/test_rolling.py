@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import resource as limits
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx2
-import pytest
 
 from tests.cluster.cluster import Cluster
+from tests.cluster.crowd import Crowd, crowded, stories
 from tests.cluster.release import Release
+from tests.cluster.usage import CONNECTIONS, connected
 from tests.integration.buyer import Buyer
-from tests.integration.house import resource
 
 IDLE_SECONDS = 3.0
-CONNECTIONS = 10_000
 
 
 class Load:
@@ -79,35 +77,45 @@ class Load:
                 self.settled_after.append(time.monotonic() - begin)
 
 
-@pytest.mark.parametrize("component", ["app", "admin", "settle"])
-async def test_nobody_notices_that_pods_are_replaced(box: Release, component: str) -> None:
-    sale = f"rolling-{component}"
-    box.apply(resource(seats=1000, name=sale))
+async def test_nobody_notices_that_pods_are_replaced(box: Release) -> None:
+    """Neither the crowd of manifests/load, by the thresholds of k6, nor those beside it, who measure too."""
+    sale = "rolling"
+    box.apply(crowded(sale))
+    crowd = await asyncio.to_thread(Crowd, box, sale)
     load = Load(box.url(), sale)
     async with load.going_on():
-        await asyncio.to_thread(box.restart, component)
-    assert load.failed == []
+        began = time.time()
+        for component in ("settle", "app", "admin"):
+            await asyncio.to_thread(replace, box, component)
+            assert load.failed == [], component
+        ended = time.time()
+    code = await asyncio.to_thread(crowd.ended)
+    assert code == 0, crowd.log()
+    told = [story.ended_at_ms / 1000 for story in stories(crowd.log())]
+    assert sum(began < moment < ended for moment in told) > 50
+    assert ended < max(told), "the crowd was gone before the last pod was replaced"
     assert load.answers.keys() == {200, 202}
     assert len(load.settled_after) > 10
     assert max(load.settled_after) <= IDLE_SECONDS, "a partition was idle for longer"
     assert " 0 differences" in box.boxoffice("audit", sale)
 
 
+def replace(box: Release, component: str) -> None:
+    """Returns when the last of the old ones has said goodbye."""
+    old = [pod["metadata"]["name"] for pod in box.pods(component)]
+    box.restart(component)
+    for name in old:
+        box.cluster.wait(f"pod/{name}", "delete", box.namespace)
+
+
 async def test_ten_thousand_idle_connections_end_no_pod(box: Release, cluster: Cluster) -> None:
     """The pod has as much memory as the chart gives it; what is too much for it is refused."""
-    most = limits.getrlimit(limits.RLIMIT_NOFILE)[1]
-    limits.setrlimit(limits.RLIMIT_NOFILE, (most, most))
     pod = box.pods("app")[0]
     host = pod["status"]["podIP"]
-    idle = [await asyncio.open_connection(host, 8083) for _ in range(CONNECTIONS)]
-    try:
-        async with httpx2.AsyncClient(timeout=10) as client:
-            codes = {(await client.get(f"http://{host}:8083/readyz")).status_code for _ in range(20)}
-            assert codes <= {200, 503}
-            assert (await client.get(f"http://{host}:8083/livez")).status_code == 200
-    finally:
-        for _, writer in idle:
-            writer.close()
+    async with connected(host, CONNECTIONS), httpx2.AsyncClient(timeout=10) as client:
+        codes = {(await client.get(f"http://{host}:8083/readyz")).status_code for _ in range(20)}
+        assert codes <= {200, 503}
+        assert (await client.get(f"http://{host}:8083/livez")).status_code == 200
     name = pod["metadata"]["name"]
     [status] = cluster.get("pod", name, box.namespace)["status"]["containerStatuses"]
     assert status["restartCount"] == 0
