@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from boxoffice import __version__, cli_engines, cli_install, cli_orders, cli_preflight, cli_sale, migrations
+from boxoffice import __version__, cli_after, cli_engines, cli_install, cli_orders, cli_preflight, cli_sale, migrations
 from boxoffice.audit import AuditReport, audit as run_audit
 from boxoffice.console import Json, examples, open_office, print_json, run, run_program
 from boxoffice.engines import Kind
@@ -38,6 +38,7 @@ app = typer.Typer(
 app.add_typer(cli_engines.app)
 app.add_typer(cli_install.app)
 app.add_typer(cli_preflight.app)
+app.add_typer(cli_after.app)
 app.add_typer(cli_sale.app, name="sale")
 app.add_typer(cli_orders.orders, name="orders")
 app.add_typer(cli_orders.dlq, name="dlq")

@@ -17,7 +17,7 @@ from boxoffice.cli import app, main
 COMMANDS = {
     "": [
         *("demo", "engines", "secrets", "crd", "smoke", "preflight"),
-        *("serve", "admin", "settle", "migrate", "audit", "rebuild"),
+        *("serve", "admin", "settle", "migrate", "audit", "report", "purge", "rebuild"),
     ],
     "sale": ["apply", "list", "get", "hold", "drain", "close", "resume", "delete"],
     "orders": ["list", "show", "refund"],
