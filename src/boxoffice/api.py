@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
-from boxoffice import admission, holds, identity, line, payments, tokens
+from boxoffice import admission, holds, identity, line, tokens
 from boxoffice.context import Context
-from boxoffice.errors import BadInput, NotFound, Recovering, Unauthorized, Unavailable
-from boxoffice.polling import PREFIX, binding_of, get_line, get_whereabouts, ticket_of
+from boxoffice.errors import Gone, LedgerUnavailable, NotFound, Recovering, Unauthorized
+from boxoffice.ordering import get_order, list_orders, place_order, stream_order
+from boxoffice.polling import admission_of, binding_of, get_line, get_whereabouts, ticket_of
 from boxoffice.snapshot import View
 from boxoffice.times import rfc3339
 from boxoffice.tokens import Admission, Ticket
 from boxoffice.wire import JSON, NO_STORE, PRIVATE, Answer, Json, bearer, check_origin, header, read_json
 
 COOKIE_SECONDS = 14 * 86400
-MAX_STREAMS = 2000
-STREAM_SECONDS = 60.0
 _HOLD_POLICY = (b"ratelimit-policy", b'"hold";q=30;w=30')
 
 
 class JoinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     proof: Annotated[str, msgspec.Meta(max_length=2048)] | None = None
-
-
-def _admission(ctx: Context, view: View, request: Request) -> Admission:
-    admitted = ctx.keys.read_admission(bearer(request.scope))
-    admission.check_admission(view, admitted, binding_of(ctx, request.scope))
-    return admitted
 
 
 def _summary(view: View) -> dict[str, Any]:
@@ -125,7 +117,7 @@ async def leave(ctx: Context, view: View, request: Request) -> Response:
     try:
         held: Ticket | Admission = ticket_of(ctx, view, request.scope)
     except Unauthorized:
-        held = _admission(ctx, view, request)
+        held = admission_of(ctx, view, request.scope)
     await line.leave(ctx.store, view, held.place, held.number)
     return Response(status_code=204)
 
@@ -147,6 +139,8 @@ async def claim(ctx: Context, view: View, request: Request) -> Response:
 
 
 async def get_seats(ctx: Context, view: View, request: Request) -> Response:
+    if view.archived:
+        raise _over()
     headers = {"etag": view.seats_etag.decode(), "cache-control": "public, max-age=1"}
     if header(request.scope, b"if-none-match") == view.seats_etag:
         return Response(status_code=304, headers=headers)
@@ -155,7 +149,7 @@ async def get_seats(ctx: Context, view: View, request: Request) -> Response:
 
 async def take_hold(ctx: Context, view: View, request: Request) -> Response:
     check_origin(request.scope)
-    admitted = _admission(ctx, view, request)
+    admitted = admission_of(ctx, view, request.scope)
     body = await read_json(request, holds.HoldRequest)
     hold = await holds.take(ctx.store, view, admitted, body)
     answer = {
@@ -173,74 +167,49 @@ async def take_hold(ctx: Context, view: View, request: Request) -> Response:
 
 async def release_hold(ctx: Context, view: View, request: Request) -> Response:
     check_origin(request.scope)
-    admitted = _admission(ctx, view, request)
+    admitted = admission_of(ctx, view, request.scope)
     await holds.release(ctx.store, view, admitted, request.path_params["hold"])
     return Response(status_code=204)
-
-
-async def place_order(ctx: Context, view: View, request: Request) -> Response:
-    check_origin(request.scope)
-    admitted = _admission(ctx, view, request)
-    key = header(request.scope, b"idempotency-key").decode("latin-1")
-    if not 1 <= len(key) <= 255:
-        raise BadInput("send an Idempotency-Key of 1 to 255 characters", code="idempotency_key_required")
-    body = await read_json(request, payments.OrderRequest)
-    trace = header(request.scope, b"traceparent")
-    order, replayed = await payments.place_order(ctx.store, ctx.log, view, admitted, key, body, trace)
-    headers = [JSON, PRIVATE, (b"location", f"{PREFIX}{view.name}/orders/{order.id}".encode())]
-    if replayed:
-        headers.append((b"idempotent-replayed", b"true"))
-    return Answer(202, msgspec.json.encode(order), headers)
-
-
-async def get_order(ctx: Context, view: View, request: Request) -> Response:
-    place = _admission(ctx, view, request).place
-    order = await payments.read_order(ctx.store, view, place, request.path_params["order"])
-    return Json(order, headers=NO_STORE)
-
-
-async def list_orders(ctx: Context, view: View, request: Request) -> Response:
-    place = _admission(ctx, view, request).place
-    return Json({"orders": await payments.list_orders(ctx.store, view, place)}, headers=NO_STORE)
-
-
-async def stream_order(ctx: Context, view: View, request: Request) -> Response:
-    """Server-sent events: the order, and again whenever it changes, until it is final."""
-    place, order = _admission(ctx, view, request).place, request.path_params["order"]
-    if ctx.streams >= MAX_STREAMS:
-        raise Unavailable("too many streams are open; poll the order instead", code="too_many_streams")
-    first = await payments.read_order(ctx.store, view, place, order)
-    return StreamingResponse(_follow(ctx, view, place, first), media_type="text/event-stream", headers=NO_STORE)
-
-
-async def _follow(ctx: Context, view: View, place: bytes, order: payments.Order) -> AsyncIterator[bytes]:
-    ctx.streams += 1
-    try:
-        async with asyncio.timeout(STREAM_SECONDS):
-            yield _sse(order)
-            while order.state not in payments.FINAL and not ctx.draining:
-                await view.changed(order.id, at_most_seconds=1.0)
-                newer = await payments.read_order(ctx.store, view, place, order.id)
-                if newer != order:
-                    yield _sse(newer)
-                order = newer
-    except TimeoutError:
-        return  # the client connects again
-    finally:
-        ctx.streams -= 1
-
-
-def _sse(order: payments.Order) -> bytes:
-    return b"event: order\ndata: " + msgspec.json.encode(order) + b"\n\n"
 
 
 Handler = Callable[[Context, View, Request], Awaitable[Response]]
 
 
+async def _find(ctx: Context, sale: str) -> View:
+    """One that is not on: the ledger may have it, where this pod has not seen it leave Redis. Raises NotFound,
+    Unavailable."""
+    try:
+        view = ctx.board.view(sale)
+    except NotFound:
+        found = await ctx.past.find(sale)
+        if found is None:
+            raise
+        ctx.board.archive(found)
+        return found
+    if view.recovering and view.is_over() and await _has_left(ctx, sale):
+        ctx.board.archive(view)
+    return view
+
+
+async def _has_left(ctx: Context, sale: str) -> bool:
+    try:
+        return await ctx.past.find(sale) is not None
+    except LedgerUnavailable:
+        return False
+
+
+def _over() -> Gone:
+    return Gone("this sale is over", code="over")
+
+
 async def answer(handler: Handler, ctx: Context, sale: str, request: Request) -> Response:
     """Redis that does not know a sale of this pod has lost it, or it was dropped since the last beat: it is not known
     which before the next."""
-    view = ctx.board.view(sale)
+    view = ctx.board.views.get(sale)
+    if view is None or not view.ready or view.recovering:
+        view = await _find(ctx, sale)
+    if view.archived and request.method in ("POST", "DELETE"):
+        raise _over()
     try:
         return await handler(ctx, view, request)
     except NotFound as error:

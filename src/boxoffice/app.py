@@ -21,6 +21,7 @@ from boxoffice.context import Context
 from boxoffice.errors import BoxofficeError
 from boxoffice.eventlog import open_log
 from boxoffice.identity import Accounts, Places, address_reader
+from boxoffice.ledgerreader import LedgerReader
 from boxoffice.observe import SaleCollector, exposition
 from boxoffice.payments import Relay
 from boxoffice.polling import PREFIX
@@ -46,7 +47,8 @@ def build_app(settings: Settings) -> Starlette:
         store = await Store.open(settings)
         event_log = await open_log(settings, store)
         board = Board(store)
-        context = Context(settings, store, event_log, board, keys, places, accounts, proofs, address_of)
+        past = LedgerReader(settings)
+        context = Context(settings, store, event_log, board, keys, places, accounts, proofs, address_of, past)
         context.cookie = b"visitor" if settings.insecure_cookies else b"__Host-visitor"
         app.context = app.state.context = context
         app.state.registry = _registry(board)
@@ -56,6 +58,7 @@ def build_app(settings: Settings) -> Starlette:
             yield
         finally:
             await end(tasks)
+            await past.close()
             await event_log.close()
             await store.close()
 

@@ -32,9 +32,9 @@ class Checkpoints:
     async def take(self) -> None:
         for sale in await self._ledger.sales():
             if sale.dropped_ms is None:
-                await self._take(sale)
+                await self.take_of(sale)
 
-    async def _take(self, sale: SaleRecord) -> None:
+    async def take_of(self, sale: SaleRecord) -> None:
         """Skips a sale that Redis does not have, or has lost and begun anew: the ledger keeps the highest."""
         found = await self._store.execute("HMGET", self._store.key(sale.name, "sale"), *_FIELDS)
         if found[0] is None or found[0].decode() != sale.uid:

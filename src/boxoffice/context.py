@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from boxoffice.eventlog import EventLog
 from boxoffice.identity import Accounts, Places
+from boxoffice.ledgerreader import LedgerReader
 from boxoffice.line import Polls
 from boxoffice.proof import Proofs
 from boxoffice.recent import Recent
@@ -30,6 +31,7 @@ class Context:
     accounts: Accounts
     proofs: Proofs
     address_of: Callable[[str, str], str]
+    past: LedgerReader
     polls: Polls = field(default_factory=Polls)
     tickets: Recent[bytes, Ticket] = field(default_factory=lambda: Recent(TICKETS))
     """Tickets that were checked here, by the sale's uid and the headers that they came in."""

@@ -12,7 +12,8 @@ Operation = dict[str, Any]
 
 _SALE = PREFIX + "{sale}"
 _TOKEN = ("token_required", "bad_token", "cookie_required")
-_STORE = ("unknown_sale", "store_unavailable", "recovering")
+_SALE_CODES = ("unknown_sale", "ledger_unavailable")
+_STORE = (*_SALE_CODES, "store_unavailable", "recovering")
 _CHANGE = ("foreign_origin", *_STORE)
 _BODY = ("bad_input", "body_too_large", "not_json")
 _INSIDE = ("not_admitted", "superseded", "too_many_requests")
@@ -102,7 +103,7 @@ def _me() -> Operation:
 def _leaving() -> Operation:
     either: list[Schema] = [{"visitor": [], "ticket": []}, {"visitor": [], "admission": []}]
     answers = {"204": {"description": "Left; seats that were held are free"}}
-    return _operation("leave", "Leave line and hall", answers, (*_TOKEN, *_CHANGE), security=either)
+    return _operation("leave", "Leave line and hall", answers, ("over", *_TOKEN, *_CHANGE), security=either)
 
 
 def _claiming() -> Operation:
@@ -126,12 +127,12 @@ def _holding() -> Operation:
 def _releasing() -> Operation:
     answers = {"204": {"description": "Given back"}}
     return _operation(
-        "release", "Give a hold back", answers, ("no_such_hold", *_TOKEN, *_CHANGE), **_needs("admission")
+        "release", "Give a hold back", answers, ("no_such_hold", "over", *_TOKEN, *_CHANGE), **_needs("admission")
     )
 
 
 def _paying() -> Operation:
-    codes = ("idempotency_key_required", "hold_gone", "publishing", "idempotency_mismatch", "unavailable")
+    codes = ("idempotency_key_required", "hold_gone", "publishing", "idempotency_mismatch", "unavailable", "over")
     headers = {
         "Location": _header(TEXT, "The order's address."),
         "Idempotent-Replayed": _header({"const": "true"}, "On a repeat.", always=False),
@@ -148,16 +149,16 @@ def _paying() -> Operation:
 
 
 def _order_reading(name: str, summary: str, answer: Schema, *codes: str) -> Operation:
-    return _operation(name, summary, {"200": answer}, (*codes, *_TOKEN, *_STORE), **_needs("admission"))
+    return _operation(name, summary, {"200": answer}, (*codes, "no_ledger", *_TOKEN, *_STORE), **_needs("admission"))
 
 
 def _public(name: str, summary: str, schema: str, *codes: str) -> Operation:
     return _operation(name, summary, {"200": _answer("OK", schema)}, codes)
 
 
-def _cached(name: str, summary: str, schema: str) -> Operation:
+def _cached(name: str, summary: str, schema: str, *codes: str) -> Operation:
     answers = {"200": _answer("OK", schema, _SHARED), "304": {"description": "Not modified", "headers": _SHARED}}
-    return _operation(name, summary, answers, ("unknown_sale",), parameters=_with("match"))
+    return _operation(name, summary, answers, (*codes, *_SALE_CODES), parameters=_with("match"))
 
 
 def _at(*parameters: str, **operations: Operation) -> Operation:
@@ -170,13 +171,13 @@ def _paths() -> Schema:
     events = _order_reading("orderEvents", "An order as it changes", _EVENTS, "unknown_order", "too_many_streams")
     return {
         PREFIX.rstrip("/"): {"get": _public("sales", "All sales", "SaleList")},
-        _SALE: _at(get=_public("sale", "One sale", "SaleDetail", "unknown_sale")),
-        f"{_SALE}/challenge": _at(get=_public("challenge", "Proof of work", "Challenge", "unknown_sale")),
+        _SALE: _at(get=_public("sale", "One sale", "SaleDetail", *_SALE_CODES)),
+        f"{_SALE}/challenge": _at(get=_public("challenge", "Proof of work", "Challenge", *_SALE_CODES)),
         f"{_SALE}/places": _at(post=_joining()),
         f"{_SALE}/line": _at(get=_cached("line", "The line, as everybody sees it", "Line")),
         f"{_SALE}/places/me": _at(get=_me(), delete=_leaving()),
         f"{_SALE}/admissions": _at(post=_claiming()),
-        f"{_SALE}/seats": _at(get=_cached("seats", "The seat map", "SeatMap")),
+        f"{_SALE}/seats": _at(get=_cached("seats", "The seat map", "SeatMap", "over")),
         f"{_SALE}/holds": _at(post=_holding()),
         f"{_SALE}/holds/{{hold}}": _at("hold", delete=_releasing()),
         f"{_SALE}/orders": _at(get=orders, post=_paying()),

@@ -92,6 +92,24 @@ class OrderRecords(SaleRecords):
             yield chunk
             last = chunk[-1].id
 
+    async def orders_of_buyer(self, sale_uid: str, buyer: str, limit: int = 100) -> list[SettledOrder]:
+        """The first ones of them, in the order in which they were placed."""
+        statement = sa.select(orders).where(orders.c.buyer == buyer, orders.c.sale_uid == sale_uid)
+        async with self.reading() as connection:
+            found = await connection.execute(statement.order_by(orders.c.placed_ms, orders.c.id).limit(limit))
+            return [_order(row) for row in found]
+
+    async def has_arrears(self, sale_uid: str) -> bool:
+        """Whether something is still to be done for an order of this sale."""
+        statement = sa.select(orders.c.id).where(orders.c.sale_uid == sale_uid, orders.c.due_ms.is_not(None))
+        async with self.reading() as connection:
+            return (await connection.execute(statement.limit(1))).first() is not None
+
+    async def seats_sold(self, sale_uid: str) -> int:
+        live = sa.select(sa.func.count()).where(tickets.c.sale_uid == sale_uid, tickets.c.seat.is_not(None))
+        async with self.reading() as connection:
+            return int((await connection.execute(live.select_from(tickets))).scalar_one())
+
     async def orders_between(
         self, log_id: str, partition: int, start: int, stop: int
     ) -> AsyncIterator[list[SettledOrder]]:

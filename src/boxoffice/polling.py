@@ -9,12 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from boxoffice.admission import check_admission
 from boxoffice.context import Context
 from boxoffice.errors import Unauthorized
 from boxoffice.identity import visitor_of
 from boxoffice.line import check_ticket, exchange, needs_exchange, whereabouts
 from boxoffice.snapshot import View
-from boxoffice.tokens import Ticket, binding
+from boxoffice.tokens import Admission, Ticket, binding
 from boxoffice.wire import JSON, PRIVATE, Answer, bearer, header
 
 PREFIX = "/api/v1/sales/"
@@ -34,7 +35,7 @@ async def get_whereabouts(ctx: Context, view: View, request: Request) -> Respons
     where = whereabouts(view, ticket.number)
     ctx.polls.check(ticket.place, where.poll)
     fresh = ""
-    if needs_exchange(view, ticket) and not view.recovering:
+    if needs_exchange(view, ticket) and not (view.recovering or view.archived):
         fresh = ctx.keys.ticket(await exchange(ctx.store, view, ticket))
     headers = [JSON, PRIVATE, (b"retry-after", b"%d" % where.poll)]
     return Answer(200, where.json(ticket.number, fresh), headers)
@@ -57,6 +58,13 @@ def ticket_of(ctx: Context, view: View, scope: Scope) -> Ticket:
     ticket = ctx.keys.read_ticket(bearer(scope))
     check_ticket(view, ticket, binding_of(ctx, scope))
     return ticket
+
+
+def admission_of(ctx: Context, view: View, scope: Scope) -> Admission:
+    """The admission that the request bears; whether its time is up is for Redis to tell. Raises Unauthorized."""
+    admitted = ctx.keys.read_admission(bearer(scope))
+    check_admission(view, admitted, binding_of(ctx, scope))
+    return admitted
 
 
 def binding_of(ctx: Context, scope: Scope) -> bytes:

@@ -45,6 +45,8 @@ CODES: dict[str, tuple[int, str]] = {
     "too_many_streams": (503, "too many streams are open; poll the order instead"),
     "store_unavailable": (503, "Redis is out of reach"),
     "recovering": (503, "the sale is being restored after a fault; nothing was changed"),
+    "ledger_unavailable": (503, "whether there was such a sale cannot be looked up now"),
+    "no_ledger": (503, "this sale is over and its orders are in the ledger, which this pod was not given to read"),
     "unavailable": (503, "your payment could not be recorded safely; send it again with the same key"),
 }
 SPELLED = {"no_such_hold": "hold_gone", "not_newest": "ticket_stale"}

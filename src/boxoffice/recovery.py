@@ -79,6 +79,8 @@ class Recovery:
             await self._settle_to_the_end()
             # A sale is in the ledger before it is in Redis for the first time.
             made = [s for s in leased if isinstance(losses[s.name], NotFound) and not await self._loss(s)]
+            kept = {sale.uid for sale in await self._ledger.sales() if sale.dropped_ms is None}
+            made += [s for s in leased if s.uid not in kept]  # meanwhile taken out on purpose
             for sale in made:
                 await self._store.execute("DEL", self._store.key(sale.name, "recovery"))
             rest = [sale for sale in leased if sale not in made]

@@ -103,6 +103,24 @@ class SaleRecords(Database):
         async with self.writing() as connection:
             await connection.execute(sa.update(sales).where(sales.c.name == name).values(dropped_ms=now_ms()))
 
+    async def mark_archived(self, seen: SaleRecord) -> bool:
+        """Redis loses this sale because it is over; false when it was changed since it was seen."""
+        unchanged = (sales.c.uid == seen.uid, sales.c.spec == seen.spec, sales.c.dropped_ms.is_(None))
+        now = now_ms()
+        async with self.writing() as connection:
+            marked = await connection.execute(
+                sa.update(sales).where(*unchanged).values(archived_ms=now, dropped_ms=now)
+            )
+            if marked.rowcount:
+                done = action("settle", "archive", seen.name, "closed and settled")
+                await connection.execute(sa.insert(actions), [done])
+        return marked.rowcount == 1
+
+    async def archived_names(self) -> set[str]:
+        async with self.reading() as connection:
+            found = await connection.execute(sa.select(sales.c.name).where(sales.c.archived_ms.is_not(None)))
+            return set(found.scalars())
+
     async def sale(self, name: str) -> SaleRecord | None:
         async with self.reading() as connection:
             row = (await connection.execute(sa.select(sales).where(sales.c.name == name))).first()

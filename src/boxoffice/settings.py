@@ -75,7 +75,8 @@ class Settings:
     ledger_url_file: str = ""
 
     ledger_reader_url: str = ""
-    """The same for what only reads (audit, lists): a user who may only SELECT. Empty: `ledger_url`."""
+    """The same for what only reads (audit, lists): a user who may only SELECT. Empty: `ledger_url`; for `serve`, which
+    reads the orders of sales that are over, no ledger at all."""
 
     ledger_reader_url_file: str = ""
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from prometheus_client import Gauge
 
+from boxoffice.archive import Archive
 from boxoffice.arrears import Arrears
 from boxoffice.auditing import Audits
 from boxoffice.batch import Batches
@@ -117,6 +118,7 @@ async def run(
             Recovery(settings, store, ledger, log).run(),
             Renewals(store, ledger, log).run(),
             Audits(store, log, ledger, gateway).run(),
+            Archive(store, log, ledger).run(),
             keep_forever(log, ledger),
         )
         _spare_the_collector()

@@ -22,6 +22,8 @@ from boxoffice.store import Store
 BEAT_SECONDS = 0.25
 NAMES_SECONDS = 1.0
 POLL_MIN_SECONDS, POLL_MAX_SECONDS = 2, 30
+MOST_ARCHIVED = 200
+"""Views of sales that have left Redis; the ledger has them all."""
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ class View:
         self.name = name
         self.ready = False
         self.recovering = False
+        self.archived = False
+        """The sale has left Redis; nothing of this changes any more."""
         self.poll_max_seconds = POLL_MAX_SECONDS
         self.uid = b""
         self.state = ""
@@ -76,6 +80,33 @@ class View:
         self._write_line()
         self._take_events(events)
         self.ready = True
+
+    @classmethod
+    def of_the_past(cls, name: str, uid: str, spec: bytes, version: int, sold: int, **counts: int) -> View:
+        """A sale that is in the ledger alone. `version` must be above all that the sale had while it was on."""
+        view = cls(name)
+        view.uid, view.state, view.version, view.sold = bytes.fromhex(uid), "closed", version, sold
+        for counter, value in counts.items():
+            setattr(view, counter, value)
+        view._take_spec(spec)
+        view.policy, view.total = view.spec.policy, view.seating.total
+        view.free = view.total - sold
+        view._offset_ms = (time.time() - time.monotonic()) * 1000  # nothing is decided by it any more
+        view.freeze()
+        view.ready = True
+        return view
+
+    def is_over(self) -> bool:
+        """For good: by its spec, not by an override."""
+        if not self.ready:
+            return False
+        return self.spec.policy == "Closed" or self.now_ms() >= self.spec.closes_time.timestamp() * 1000
+
+    def freeze(self) -> None:
+        if self.state != "closed":
+            self.state, self.version = "closed", self.version + 1
+        self.archived, self.recovering = True, False
+        self._write_line()
 
     def mark_recovering(self) -> None:
         if not self.recovering:
@@ -184,13 +215,14 @@ class Board:
 
     def __init__(self, store: Store) -> None:
         self.views: dict[str, View] = {}
+        self.archived: dict[str, View] = {}
         self.last_beat = 0.0
         self._store = store
         self._names_at = 0.0
 
     def view(self, name: str) -> View:
         """Raises NotFound for a sale that this instance does not have, Unavailable before its first beat."""
-        view = self.views.get(name)
+        view = self.views.get(name) or self.archived.get(name)
         if view is None:
             raise NotFound(f"there is no sale named {name!r}", code="unknown_sale")
         if not view.ready:
@@ -233,7 +265,9 @@ class Board:
                 raise
             log.warning("beat: %s", error)
             return False
-        self.views |= {name: View(name) for name in names - self.views.keys()}
+        for name in names - self.views.keys():
+            self.views[name] = View(name)
+            self.archived.pop(name, None)
         return True
 
     async def look(self, name: str) -> View:
@@ -256,9 +290,19 @@ class Board:
         return True
 
     async def _forget_or_keep(self, view: View) -> None:
-        """A sale that was dropped on purpose goes; one that Redis lost is kept until it is rebuilt."""
-        dropped = await self._store.execute("EXISTS", self._store.key(view.name, "dropped"))
-        if dropped or not view.ready:
+        """A sale that was dropped on purpose goes; one that Redis lost is kept until it is rebuilt, and one that is
+        in the ledger alone as it is."""
+        dropped = await self._store.execute("GET", self._store.key(view.name, "dropped"))
+        if dropped == b"archived" and view.ready:
+            self.archive(view)
+        elif dropped or not view.ready:
             self.views.pop(view.name, None)
         else:
             view.mark_recovering()
+
+    def archive(self, view: View) -> None:
+        view.freeze()
+        self.views.pop(view.name, None)
+        self.archived[view.name] = view
+        if len(self.archived) > MOST_ARCHIVED:
+            del self.archived[next(iter(self.archived))]

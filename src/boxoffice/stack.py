@@ -74,7 +74,8 @@ class Stack:
             admin_port=self.admin_port,
             settle_port=port or self.settle_ports[0],
         )
-        return replace(settings, **self.engines.changes | self.changes)
+        settings = replace(settings, **self.engines.changes | self.changes)
+        return settings if settings.ledger_reader_url else replace(settings, ledger_reader_url=settings.ledger_url)
 
     @property
     def env_file(self) -> Path:

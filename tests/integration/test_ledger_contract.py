@@ -350,3 +350,43 @@ async def test_the_migrations_make_the_tables_that_the_code_declares(ledger: Led
 
     async with ledger.reading() as connection:
         assert await connection.run_sync(differences) == []
+
+
+# -- sales that are over -----------------------------------------------------------------------------------------
+
+
+async def test_a_sale_is_archived_as_it_was_seen_or_not_at_all(ledger: Ledger, sale: SaleRecord) -> None:
+    changed = await ledger.ensure_sale(sale.name, DIGEST, '{"policy": "Open"}', 5000)
+    assert not await ledger.mark_archived(sale)
+    assert await ledger.archived_names() == set()
+    assert await ledger.mark_archived(changed)
+    assert not await ledger.mark_archived(changed), "it was"
+    archived = await ledger.sale(sale.name)
+    assert archived
+    assert archived.archived_ms == archived.dropped_ms is not None
+    assert await ledger.archived_names() == {sale.name}
+    assert [(a["who"], a["what"], a["subject"]) for a in await ledger.trail()] == [("settle", "archive", sale.name)]
+    back = await ledger.ensure_sale(sale.name, DIGEST, "{}", 5000)
+    assert (back.uid, back.archived_ms, back.dropped_ms) == (sale.uid, None, None)
+
+
+async def test_the_orders_of_a_buyer_in_one_sale(ledger: Ledger, sale: SaleRecord) -> None:
+    other = await ledger.ensure_sale("tide-busan", DIGEST, "{}", 5000)
+    first, second = order(sale, 0, [1], placed_ms=1), order(sale, 1, [2, 3], placed_ms=2)
+    strangers = [order(sale, 2, [4], buyer="c" * 32), order(other, 3, [5])]
+    await ledger.record_batch(await claim(ledger), 4, 0, [second, *strangers, first], [])
+    assert await ledger.orders_of_buyer(sale.uid, "b" * 32) == [first, second]
+    assert await ledger.orders_of_buyer(sale.uid, "b" * 32, limit=1) == [first]
+    assert await ledger.orders_of_buyer(sale.uid, "d" * 32) == []
+
+
+async def test_what_is_sold_and_what_is_owed(ledger: Ledger, sale: SaleRecord) -> None:
+    other = await ledger.ensure_sale("tide-busan", DIGEST, "{}", 5000)
+    paid, owed = order(sale, 0, [1, 2]), order(sale, 1, [3], state="unresolved", due_ms=9)
+    await ledger.record_batch(await claim(ledger), 2, 0, [paid, owed], [])
+    assert [await ledger.seats_sold(s.uid) for s in (sale, other)] == [2, 0]
+    assert [await ledger.has_arrears(s.uid) for s in (sale, other)] == [True, False]
+    await ledger.change_order(owed, state="declined", due_ms=None)
+    await ledger.change_order(paid, state="refunded", refunded_ms=1)
+    assert not await ledger.has_arrears(sale.uid)
+    assert await ledger.seats_sold(sale.uid) == 0
