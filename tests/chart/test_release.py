@@ -170,12 +170,8 @@ def test_the_operator_may_do_what_it_does_and_in_its_namespace(outside: Release)
     role, binding = outside.get("Role", "operator"), outside.get("RoleBinding", "operator")
     leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
     assert role["rules"] == [
-        {
-            "apiGroups": ["boxoffice.dev"],
-            "resources": ["concertsales"],
-            "verbs": ["get", "list", "watch", "patch"],
-        },
-        {"apiGroups": ["boxoffice.dev"], "resources": ["concertsales/status"], "verbs": ["get", "patch"]},
+        {"apiGroups": ["boxoffice.dev"], "resources": ["concertsales"], "verbs": ["list", "watch", "patch"]},
+        {"apiGroups": ["boxoffice.dev"], "resources": ["concertsales/status"], "verbs": ["patch"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
         {**leases, "verbs": ["create"]},
         {**leases, "resourceNames": [f"{FULL}-operator"], "verbs": ["get", "update"]},

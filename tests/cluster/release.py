@@ -35,7 +35,7 @@ class Release:
     def values(self) -> Values:
         """Images that were made on the spot, and few resources."""
         repository, _, tag = self.cluster.image("app").rpartition(":")
-        parts: Values = {part: {"resources": light()} for part in ("app", "admin", "settle", "migrate")}
+        parts: Values = {part: {"resources": light()} for part in ("app", "admin", "settle", "operator", "migrate")}
         return {
             "image": {"repository": repository, "tag": tag},
             **parts,

@@ -50,6 +50,7 @@ def beside(box: Release, ledger: str, **more: object) -> Values:
         "gateway": {"secretName": f"{box.full}-dev-gateway"},
         "app": {"replicas": 1},
         "settle": {"replicas": 1},
+        "operator": {"enabled": False},  # one looks after the namespace
         "networkPolicy": {"enabled": False},
         **more,
     }

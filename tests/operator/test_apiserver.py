@@ -45,8 +45,8 @@ def test_the_operator_may_do_what_the_chart_says_and_no_more(
         return {" ".join(line.split()) for line in listed.splitlines()}
 
     assert rights(OPERATOR) - rights("somebody-else") == {
-        "concertsales.boxoffice.dev [] [] [get list watch patch]",
-        "concertsales.boxoffice.dev/status [] [] [get patch]",
+        "concertsales.boxoffice.dev [] [] [list watch patch]",
+        "concertsales.boxoffice.dev/status [] [] [patch]",
         "events [] [] [create]",
         "leases.coordination.k8s.io [] [] [create]",
         f"leases.coordination.k8s.io [] [{OPERATOR}] [get update]",
