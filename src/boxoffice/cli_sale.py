@@ -114,7 +114,13 @@ def get(
 
 async def _get(name: str) -> ConcertSale:
     async with open_office() as office:
-        return await sales.get(office.store, name)
+        try:
+            return await sales.get(office.store, name)
+        except NotFound:
+            record = await office.ledger.sale(name)
+            if record is None or record.archived_ms is None:
+                raise
+            return sales.resource(name, record.spec)
 
 
 @app.command(

@@ -238,6 +238,11 @@ async def get(store: Store, name: str) -> ConcertSale:
     spec = await store.execute("GET", store.key(name, "spec"))
     if spec is None:
         raise NotFound(f"there is no sale named {name!r}", code="unknown_sale")
+    return resource(name, spec)
+
+
+def resource(name: str, spec: str | bytes) -> ConcertSale:
+    """From the spec as Redis and the ledger keep it."""
     return ConcertSale(
         api_version="boxoffice.dev/v1alpha1",
         kind="ConcertSale",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from boxoffice import refunds, sales
+from boxoffice import refunds, sales, stack
 from boxoffice.archive import Archive
 from boxoffice.arrears import Arrears
 from boxoffice.effects import sink_of
@@ -122,6 +123,18 @@ async def test_a_sale_that_is_over_is_in_the_ledger_alone(tmp_path: Path) -> Non
         report = await house.audit()
         assert (report.redis, report.tickets, report.differences) == (False, 4, [])
         assert await house.ledger("SELECT subject FROM actions WHERE what = 'archive'") == [(SALE,)]
+        assert parse_sale(await said_by(house, "sale", "get", SALE)).metadata.name == SALE
+        assert ones["id"].encode() in await said_by(house, "orders", "list", SALE)
+
+
+async def said_by(house: House, *command: str) -> bytes:
+    """`boxoffice …`, on a machine of those who run the sales."""
+    argv = (sys.executable, "-m", "boxoffice", *command)
+    environment = stack.environment(house.stack.settings())
+    process = await asyncio.create_subprocess_exec(*argv, env=environment, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    assert process.returncode == 0
+    return said
 
 
 async def assert_nobody_elses(one: Buyer, other: Buyer, others: dict[str, Any]) -> None:
