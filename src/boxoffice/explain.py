@@ -44,7 +44,7 @@ def explain(sale: SeenSale, events: Sequence[SeenEvent], now: datetime) -> Itera
         ("pace", _pace(sale)),
         ("limited by", _limit(sale)),
         ("more", to_let_more_in(sale)),
-        ("seen", _seen(sale, now)),
+        ("seen", _seen(sale)),
     ):
         if words:
             yield f"{label:<{LABEL}}{words}"
@@ -139,14 +139,12 @@ def to_let_more_in(sale: SeenSale) -> str:
     return f"to let more in: {advice}" if advice else ""
 
 
-def _seen(sale: SeenSale, now: datetime) -> str:
+def _seen(sale: SeenSale) -> str:
     """How far what stands above can be trusted."""
-    status = sale.status
-    if not status.conditions:
-        return "never: no operator has looked at this resource yet; is one running? kubectl sale preflight " + sale.name
-    at = f"last decision {_at(status.last_decision_time, now)}" if status.last_decision_time else "no decision yet"
-    behind = status.observed_generation < sale.metadata.generation
-    return at + ("; the last edit of spec has not been seen yet" if behind else "")
+    if not sale.status.conditions:
+        return f"never: no operator has looked at it yet; is one running? kubectl sale preflight {sale.name}"
+    behind = sale.status.observed_generation < sale.metadata.generation
+    return "the last edit of spec has not been seen by the operator yet" if behind else ""
 
 
 def _conditions(conditions: Sequence[SeenCondition], now: datetime) -> Iterator[str]:

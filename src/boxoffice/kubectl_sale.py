@@ -148,16 +148,16 @@ def _override(kubectl: Kubectl, name: str, policy: Policy, who: str, why: str, u
     now = datetime.now(UTC).replace(microsecond=0)
     ends = parse_until(until, now) if until else None
     text = Override(policy=policy, who=who.strip(), why=why.strip(), at=now, until=ends).text()
-    parse(text)  # who and why have bounds
+    override = parse(text)  # who and why have bounds
     kubectl.run("annotate", CONCERT_SALES, name, "--overwrite", f"{ANNOTATION}={text}")
     typer.echo(f"concertsale/{name} override {policy} is written{f', until {ends.isoformat()}' if ends else ''}")
-    seen = confirmed(kubectl, name, policy)
-    if seen:
-        typer.echo(f"concertsale/{name} the operator has taken it over: {seen}")
+    if seen := confirmed(kubectl, name, override):
+        typer.echo(f"concertsale/{name} the operator confirms: {seen}")
         return
     typer.echo(
-        f"concertsale/{name} the operator has not confirmed it yet: see `kubectl sale explain {name}`. Without an "
-        f"operator `boxoffice sale {_COMMANDS[policy]} {name} --why '…'` in the admin pod does it",
+        f"concertsale/{name} the operator has not confirmed it yet; it writes a status every ten seconds at most, so "
+        f"look again: kubectl sale explain {name}. Without an operator, `boxoffice sale {_COMMANDS[policy]} {name} "
+        "--why '…'` in the admin pod does it",
         err=True,
     )
 

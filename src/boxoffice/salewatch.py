@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from boxoffice.kubectl import CONCERT_SALES, Event, Kubectl, KubectlFailed
+from boxoffice.override import Override
 from boxoffice.seen import SeenSale, sale_of, sales_of
-from boxoffice.spec import Policy
 
 AGAIN_SECONDS = 1.0
 """Between a watch's end, which comes every half an hour at least, and the next."""
@@ -58,19 +58,19 @@ def _take(sales: dict[str, SeenSale], event: Event) -> None:
         sales[sale.name] = sale
 
 
-def confirmed(kubectl: Kubectl, name: str, policy: Policy) -> str:
+def confirmed(kubectl: Kubectl, name: str, override: Override) -> str:
     """What the operator says of an override that was just written, once it does; nothing when it has not in time.
     Raises KubectlFailed."""
     which = (CONCERT_SALES, f"--field-selector=metadata.name={name}")
     with closing(kubectl.watch(*which, seconds=CONFIRM_SECONDS)) as events:
-        said = (_mirrored(sale_of(event.object), policy) for event in events)
+        said = (_mirrored(sale_of(event.object), override) for event in events)
         return next((words for words in said if words), "")
 
 
-def _mirrored(sale: SeenSale, policy: Policy) -> str:
-    """The condition in words, when it says what was written."""
+def _mirrored(sale: SeenSale, override: Override) -> str:
+    """The condition's message, when it says what was written."""
     overridden = sale.condition("Overridden")
-    if overridden is None or (overridden.status == "True") != (policy != "Open"):
+    if overridden is None or (overridden.status == "True") != (override.policy != "Open"):
         return ""
-    words = f"{overridden.reason}: {overridden.message}" if overridden.message else overridden.reason
-    return words if policy == "Open" or policy in words else ""
+    said = (override.policy, override.who, override.why) if override.policy != "Open" else ()
+    return overridden.message if all(words in overridden.message for words in said) else ""

@@ -53,7 +53,6 @@ class SeenStatus(_Seen, frozen=True, kw_only=True):
     admission: AdmissionStatus = AdmissionStatus()
     seats: Seats = Seats()
     waiting: int = 0
-    last_decision_time: datetime | None = None
     conditions: list[SeenCondition] = []
 
 
