@@ -13,7 +13,7 @@ from boxoffice.seen import SeenCondition, SeenSale
 from boxoffice.spec import Policy
 
 MOST_EVENTS = 5
-LABEL = 12
+LABEL = 16
 
 
 class SeenEvent(msgspec.Struct, frozen=True, rename="camel"):
@@ -43,7 +43,7 @@ def explain(sale: SeenSale, events: Sequence[SeenEvent], now: datetime) -> Itera
         ("mode", _mode(sale)),
         ("pace", _pace(sale)),
         ("limited by", _limit(sale)),
-        ("more", to_let_more_in(sale)),
+        ("to let more in", to_let_more_in(sale)),
         ("seen", _seen(sale)),
     ):
         if words:
@@ -125,7 +125,7 @@ def to_let_more_in(sale: SeenSale) -> str:
     over = "stop calling by hand: kubectl sale rate " + name + " auto"
     by_hand = f"kubectl sale rate {name} {max(60, 2 * a.per_minute)}"
     inside = f"raise spec.admission.maxActive ({a.max_active:,})"
-    advice = {
+    return {
         "Override": f"kubectl sale resume {name} --why '…'",
         "Policy": "set spec.policy to Open",
         "NotOpen": "wait for opensTime: it opens by itself; an earlier opensTime opens it earlier",
@@ -136,7 +136,6 @@ def to_let_more_in(sale: SeenSale) -> str:
         "SoldOut": "nothing to do: there is no seat left",
         "Over": "nothing to do: the sale is over",
     }.get(sale.status.admission.limited_by, "")
-    return f"to let more in: {advice}" if advice else ""
 
 
 def _seen(sale: SeenSale) -> str:

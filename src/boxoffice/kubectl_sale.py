@@ -155,9 +155,8 @@ def _override(kubectl: Kubectl, name: str, policy: Policy, who: str, why: str, u
         typer.echo(f"concertsale/{name} the operator confirms: {seen}")
         return
     typer.echo(
-        f"concertsale/{name} the operator has not confirmed it yet; it writes a status every ten seconds at most, so "
-        f"look again: kubectl sale explain {name}. Without an operator, `boxoffice sale {_COMMANDS[policy]} {name} "
-        "--why '…'` in the admin pod does it",
+        f"concertsale/{name} the operator has not confirmed it: look again with `kubectl sale explain {name}`. Without "
+        f"an operator, `boxoffice sale {_COMMANDS[policy]} {name} --why '…'` in the admin pod does it",
         err=True,
     )
 

@@ -14,7 +14,8 @@ from boxoffice.seen import SeenSale, sale_of, sales_of
 
 AGAIN_SECONDS = 1.0
 """Between a watch's end, which comes every half an hour at least, and the next."""
-CONFIRM_SECONDS = 5.0
+CONFIRM_SECONDS = 12.0
+"""The operator writes a status every ten seconds at most."""
 
 
 class Onlooker(Protocol):

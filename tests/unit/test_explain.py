@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from boxoffice.explain import SeenEvent, explain, to_let_more_in
+from boxoffice.explain import LABEL, SeenEvent, explain, to_let_more_in
 from boxoffice.seen import SeenSale
 from tests.unit.resources import MANUAL, NOW, condition, override, seen
 
@@ -21,8 +21,8 @@ def said(sale: SeenSale, *events: SeenEvent) -> dict[str, str]:
     """By label; conditions and events by their first word."""
     found = {}
     for line in list(explain(sale, events, NOW))[1:]:
-        label = line[:12].strip() if not line.startswith("  ") else line.split()[0]
-        found[label] = line[12:].strip()
+        label = line[:LABEL].strip() if not line.startswith("  ") else line.split()[0]
+        found[label] = line[LABEL:].strip()
     return found
 
 
@@ -36,7 +36,7 @@ def test_says_the_pace_and_what_limits_it() -> None:
     assert words["mode"] == "Auto: between 50 and 2,000 inside, 400 at the opening"
     assert words["pace"] == "612 a minute; 380 inside of 400 that should be; 1,200 wait"
     assert words["limited by"] == "Target: as wanted"
-    assert words["more"].startswith("to let more in: raise spec.admission.minActive (50)")
+    assert words["to let more in"].startswith("raise spec.admission.minActive (50)")
     assert "Applied: the pods have it" in words["Ready"]
 
 
