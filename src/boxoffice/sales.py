@@ -86,7 +86,7 @@ async def apply(
     spec = spec_text(sale)
     uid = await _uid_here(store, name, seating)
     if uid is not None:
-        await _write(store, sale, uid, known=False, writer=writer)
+        await _write(store, sale, uid, known=True, writer=writer)  # should it leave Redis just now, it is rebuilt
     elif is_over(await ledger.sale(name), sale.spec, await store.now_ms(name)):
         raise Gone(f"{name} is over and in the ledger alone; a later closesTime would open it again", code="archived")
     record = await ledger.ensure_sale(name, seating.digest, spec, seating.total)

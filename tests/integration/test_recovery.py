@@ -31,3 +31,22 @@ async def test_a_sale_that_is_just_being_applied_is_not_lost(settings: Settings,
     assert await store.execute("HGET", store.key(SALE, "sale"), "recovered_ms") == b"0"
     assert not await store.execute("EXISTS", store.key(SALE, "recovery"))
     await log.close()
+
+
+async def test_a_sale_that_is_archived_meanwhile_is_not_brought_back(
+    settings: Settings, store: Store, ledger: Ledger
+) -> None:
+    """Recovery finds it gone from Redis, and had read of it in the ledger a moment before the mark."""
+    log = await open_log(settings, store)
+    await sales.apply(store, ledger, parse_sale(msgspec.json.encode(resource())), "test", "test")
+    await store.execute("DEL", store.key(SALE, "sale"))
+    looking = asyncio.create_task(Recovery(settings, store, ledger, log).look())
+    async with asyncio.timeout(10):
+        while not await store.execute("EXISTS", store.key(SALE, "recovery")):
+            await asyncio.sleep(0.01)
+    sale = await ledger.sale(SALE)
+    assert sale
+    assert await ledger.mark_archived(sale)
+    assert await looking == []
+    assert not await store.execute("EXISTS", store.key(SALE, "sale"))
+    await log.close()
