@@ -14,8 +14,8 @@ from boxoffice.seen import SeenSale, sale_of, sales_of
 
 AGAIN_SECONDS = 1.0
 """Between a watch's end, which comes every half an hour at least, and the next."""
-CONFIRM_SECONDS = 12.0
-"""The operator writes a status every ten seconds at most."""
+CONFIRM_SECONDS = 20.0
+"""The operator looks every ten seconds, and writes a status every ten seconds at most."""
 
 
 class Onlooker(Protocol):
