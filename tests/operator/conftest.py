@@ -42,8 +42,8 @@ async def own_apiserver(request: pytest.FixtureRequest, tmp_path: Path) -> Async
 
 
 def keep_logs(server: ApiServer) -> None:
-    shutil.rmtree(LOGS, ignore_errors=True)
-    shutil.copytree(server.folder / "log", LOGS)
+    """By the name of the test or of the worker that had the server."""
+    shutil.copytree(server.folder / "log", LOGS / server.folder.parent.name, dirs_exist_ok=True)
 
 
 @pytest.fixture

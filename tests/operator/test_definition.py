@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -102,21 +101,21 @@ def test_every_rule_is_tried_here() -> None:
     assert {message for _, message in [*REFUSED, *TRANSITIONS]} == MESSAGES
 
 
-def patch(cluster: Cluster, namespace: str, *options: str, **members: Any) -> list[str]:
+def patch(*options: str, **members: Any) -> list[str]:
     """A command that changes the sale."""
     return ["patch", "csale", SALE, "--type=merge", f"--patch={json.dumps(members)}", *options]
 
 
 def change(cluster: Cluster, namespace: str, **spec: Any) -> None:
-    cluster.kubectl(*patch(cluster, namespace, spec=spec), namespace=namespace)
+    cluster.kubectl(*patch(spec=spec), namespace=namespace)
 
 
 def refused_change(cluster: Cluster, namespace: str, spec: Resource) -> str:
-    return cluster.refused("kubectl", *patch(cluster, namespace, spec=spec), namespace=namespace)
+    return cluster.refused("kubectl", *patch(spec=spec), namespace=namespace)
 
 
 def report(cluster: Cluster, namespace: str, **status: Any) -> None:
-    cluster.kubectl(*patch(cluster, namespace, "--subresource=status", status=status), namespace=namespace)
+    cluster.kubectl(*patch("--subresource=status", status=status), namespace=namespace)
 
 
 @pytest.mark.parametrize(("spec", "message"), TRANSITIONS, ids=identify)
@@ -189,7 +188,7 @@ def test_a_status_that_is_none_is_refused(cluster: Cluster, namespace: str) -> N
     """Of the operator's own making: that it shows."""
     create(cluster, namespace, with_spec())
     condition = {"type": "Ready", "status": "True", "reason": "not CamelCase", "message": ""}
-    command = patch(cluster, namespace, "--subresource=status", status={"conditions": [condition]})
+    command = patch("--subresource=status", status={"conditions": [condition]})
     said = cluster.refused("kubectl", *command, namespace=namespace)
     assert "status.conditions[0].reason" in said
     assert "status.conditions[0].lastTransitionTime: Required value" in said
@@ -245,8 +244,11 @@ def test_the_columns(cluster: Cluster, namespace: str) -> None:
     ]
 
 
+Run = Callable[..., str]
+
+
 @pytest.fixture
-def boxoffice(settings: Settings) -> Any:
+def boxoffice(settings: Settings) -> Run:
     """A command of the product, on a store of its own."""
     environment = {**os.environ, **own_environment(settings), "PYTHONPATH": "src"}
 
@@ -261,7 +263,7 @@ def boxoffice(settings: Settings) -> Any:
 
 
 def test_what_the_command_line_prints_changes_nothing_and_back(
-    cluster: Cluster, namespace: str, boxoffice: Any
+    cluster: Cluster, namespace: str, boxoffice: Run
 ) -> None:
     """`boxoffice sale get -o yaml` applied by kubectl, and `kubectl get -o yaml` applied by the command line."""
 
@@ -286,22 +288,18 @@ def test_what_the_command_line_prints_changes_nothing_and_back(
 
 def test_server_side_apply_owns_sections_one_by_one(cluster: Cluster, namespace: str) -> None:
     """They are a map by name: another manager may add one, and the first one's apply leaves it there."""
+    times = {
+        "preQueueTime": "2030-09-06T07:30:00Z",
+        "opensTime": "2030-09-06T08:00:00Z",
+        "closesTime": "2030-09-06T18:00:00Z",
+    }
 
     def apply(manager: str, *sections: Resource) -> None:
-        options = ["--server-side", f"--field-manager={manager}", "--filename=-"]
-        document = copy.deepcopy(with_sections(*sections))
-        document["spec"] |= {name: FIXED[name] for name in FIXED}
-        cluster.kubectl("apply", *options, namespace=namespace, input=json.dumps(document))
+        options = ["--server-side", f"--field-manager={manager}"]
+        cluster.apply(with_spec(seating={"sections": list(sections)}, **times), namespace=namespace, options=options)
 
     apply("first", STALLS)
     apply("second", STALLS, {**FLOOR, "capacity": 5})
     apply("first", STALLS)
     sections = cluster.get("csale", SALE, namespace)["spec"]["seating"]["sections"]
     assert [section["name"] for section in sections] == ["stalls", "floor"]
-
-
-FIXED = {
-    "preQueueTime": datetime(2030, 1, 1, 9, tzinfo=UTC).isoformat(),
-    "opensTime": datetime(2030, 1, 1, 10, tzinfo=UTC).isoformat(),
-    "closesTime": datetime(2030, 1, 1, 20, tzinfo=UTC).isoformat(),
-}
