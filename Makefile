@@ -43,8 +43,8 @@ chaos: $(READY) servers ## every fault, with full counts, on the production engi
 browser: $(READY)
 	@bash .ci/browser
 
-servers: ## fetch Kafka, MySQL, MariaDB and Redis (done by the others when needed)
-	@for server in kafka mysql redis; do bash .ci/servers/$$server || exit 1; done
+servers: ## fetch Kafka, MySQL, MariaDB, Prometheus and Redis (done by the others when needed)
+	@for server in kafka mysql prometheus redis; do bash .ci/servers/$$server || exit 1; done
 
 lint: $(READY) ## ruff and mypy --strict
 	@$(VENV)/bin/ruff check .
@@ -69,7 +69,7 @@ PIN := uv pip compile -q --upgrade --universal --python-version 3.11 --generate-
   --no-emit-find-links
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	$(PIN) pyproject.toml -o requirements.lock
-	$(PIN) pyproject.toml --group dev --extra embedded -c requirements.lock -o requirements-dev.lock
+	$(PIN) pyproject.toml --group dev --extra embedded --extra simulate -c requirements.lock -o requirements-dev.lock
 	$(PIN) pyproject.toml --extra embedded -c requirements.lock -o requirements-demo.lock
 	echo 'hatchling>=1.27' | $(PIN) - -o requirements-build.lock
 

@@ -39,7 +39,8 @@ DEMAND_SHARE, PROBE_SHARE = 0.8, 0.5
 """With fewer inside than this share of the target nothing is learned of the target. At the start, when those inside
 come after the target, half is enough, as for Netflix' limiters."""
 DRAINING_OVER = 1.08
-"""With more inside than this times the target the last cut is still being carried out."""
+"""With more inside than this times the target the last cut is still being carried out. With 1.1, which the door lets
+in, the next cuts came before those at the door were through: 340 s to settle on half the capacity, not 160."""
 STOP_SECONDS = 30.0
 """How long admission stops for one measurement of too many errors."""
 DECAY_SECONDS = 60.0
