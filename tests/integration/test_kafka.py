@@ -22,6 +22,7 @@ from aiokafka.structs import TopicPartition  # type: ignore[import-untyped]
 
 from boxoffice import kafkaproducer
 from boxoffice.embedded import Child
+from boxoffice.enginechecks import look_at_topics
 from boxoffice.errors import BadInput, LogUnavailable
 from boxoffice.kafkaclient import connection
 from boxoffice.kafkalog import KafkaLog
@@ -202,8 +203,10 @@ async def test_one_broker_of_three_may_go_two_may_not(tmp_path: Path, settings: 
         await assert_safe(three, in_sync=2)
         await alone.until(TWO)
         await publish_fifty(log, b"all are there")
+        assert (await look_at_topics(three))[0].topic.in_sync == 3
         await server.brokers[0].kill()
         await publish_fifty(log, b"one is gone")
+        assert (await look_at_topics(three))[0].topic.in_sync == 2
         await server.brokers[1].kill()
         with pytest.raises(LogUnavailable):
             await publish_fifty(log, b"two are gone", patient=False)
