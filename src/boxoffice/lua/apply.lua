@@ -26,12 +26,16 @@ if not have[1] then
 elseif have[4] ~= digest then
   lay_out()
 end
-if have[5] == '1' then redis.call('HSET', SALE, 'target', ARGV[8]) end
+if have[5] == '1' then
+  redis.call('HSET', SALE, 'target', ARGV[8])
+  redis.call('HDEL', SALE, 'decided_ms')
+end
 if writer then redis.call('HSET', SALE, 'writer', writer) end
 redis.call('HDEL', SALE, 'orphaned_ms')
 redis.call('SET', P .. 'spec', ARGV[6])
 for i = 9, #ARGV, 2 do redis.call('HSET', SALE, ARGV[i], ARGV[i + 1]) end
-local v = get('target', 'min_active', 'max_active')
+local v = get('target', 'min_active', 'max_active', 'mode')
+if v[4] ~= have[6] then redis.call('HDEL', SALE, 'decided_ms', 'stop_ms') end -- another mode begins anew
 redis.call('HSET', SALE, 'target', math.max(tonumber(v[2]), math.min(tonumber(v[3]), tonumber(v[1]))))
 add('spec_v', 1)
 return { 'ok', have[1] and 0 or 1 }

@@ -67,11 +67,12 @@ local function active()
   return redis.call('ZCARD', P .. 'sessions') + redis.call('SCARD', P .. 'overstay')
 end
 
--- What A* is now: the number of buyers that should be inside.
+-- What A* is now: the number of buyers that should be inside. What was decided in Auto fades when nobody renews it.
 local function target()
-  local v = get('mode', 'target', 'max_active')
+  local v = get('mode', 'target', 'max_active', 'fallback_active', 'decided_ms')
   if v[1] == 'Manual' then return tonumber(v[3]) end
-  return tonumber(v[2])
+  if v[1] == 'Advise' or not v[5] then return tonumber(v[2]) end
+  return faded(tonumber(v[2]), tonumber(v[4]), (NOW - tonumber(v[5])) / 1000)
 end
 
 local function start_session(place, sid, n, until_ms)

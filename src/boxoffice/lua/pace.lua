@@ -64,3 +64,10 @@ local function shown_pace(mean, spread, open_ms)
   if mean <= 0 then return mean, 1 end
   return mean, math.max(0.1, math.min(1, math.sqrt(spread / 20) / mean))
 end
+
+-- What is left of a target that nobody has renewed for so long: it stands for two minutes, and then falls to the
+-- fallback, half of what is above it each minute.
+local function faded(goal, fallback, seconds)
+  if seconds <= 120 or goal <= fallback then return goal end
+  return fallback + (goal - fallback) * 2 ^ (-(seconds - 120) / 60)
+end

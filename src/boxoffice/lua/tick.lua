@@ -197,7 +197,8 @@ local function beat()
   redis.call('HSET', SALE, 'lapsed', lapsed_mark())
   local dt, calls = math.min(1, elapsed / 1000), 0
   v = fields()
-  if POLICY == 'Open' and NOW >= tonumber(v.resume_ms) then calls = call_next(v, dt, clock) end
+  local resumes = math.max(tonumber(v.resume_ms), tonumber(v.stop_ms) or 0)
+  if POLICY == 'Open' and NOW >= resumes then calls = call_next(v, dt, clock) end
   smooth(v, dt, calls)
 end
 
