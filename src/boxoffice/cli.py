@@ -10,7 +10,17 @@ from typing import Annotated
 
 import typer
 
-from boxoffice import __version__, cli_after, cli_engines, cli_install, cli_orders, cli_preflight, cli_sale, migrations
+from boxoffice import (
+    __version__,
+    cli_after,
+    cli_control,
+    cli_engines,
+    cli_install,
+    cli_orders,
+    cli_preflight,
+    cli_sale,
+    migrations,
+)
 from boxoffice.audit import AuditReport, audit as run_audit
 from boxoffice.console import Json, examples, open_office, print_json, run, run_program
 from boxoffice.engines import Kind
@@ -35,6 +45,7 @@ app = typer.Typer(
         "boxoffice audit tide-seoul                  # is everything written down, once?",
     ),
 )
+app.add_typer(cli_control.app)
 app.add_typer(cli_engines.app)
 app.add_typer(cli_install.app)
 app.add_typer(cli_preflight.app)

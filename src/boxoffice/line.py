@@ -52,9 +52,14 @@ def whereabouts(view: View, number: int) -> Whereabouts:
     ahead = (number - view.called - 1) * view.waiting // max(1, view.issued - view.called)
     if view.per_minute <= 0:
         return Whereabouts("waiting", ahead, poll=next_poll(ahead, most))  # nothing is known: a buyer a second
-    p50 = (ahead + 1) * 60 / view.per_minute
-    p90 = p50 * (1 + 1.28 * view.swing_per_mille / 1000)  # 1.28: the 90 % quantile of a normal spread
+    p50, p90 = eta_seconds(ahead, view.per_minute, view.swing_per_mille)
     return Whereabouts("waiting", ahead, round(p50), round(p90), next_poll(p50, most))
+
+
+def eta_seconds(ahead: int, per_minute: int, swing_per_mille: int) -> tuple[float, float]:
+    """The wait that half of all such buyers have at most, and nine in ten."""
+    p50 = (ahead + 1) * 60 / per_minute
+    return p50, p50 * (1 + 1.28 * swing_per_mille / 1000)  # 1.28: the 90 % quantile of a normal spread
 
 
 def next_poll(eta_seconds: float, most_seconds: int) -> int:

@@ -16,7 +16,7 @@ from boxoffice.cli import app, main
 
 COMMANDS = {
     "": [
-        *("demo", "engines", "secrets", "crd", "smoke", "preflight"),
+        *("demo", "engines", "secrets", "crd", "smoke", "preflight", "simulate", "plan", "replay"),
         *("serve", "admin", "settle", "migrate", "audit", "report", "purge", "rebuild"),
     ],
     "sale": ["apply", "list", "get", "hold", "drain", "close", "resume", "delete"],

@@ -41,7 +41,7 @@ class LocalPrometheus:
             "web.listen-address": f"127.0.0.1:{self.port}",
             "query.lookback-delta": LOOKBACK,
         }
-        argv = [binary(), *(f"--{name}={value}" for name, value in options.items())]
+        argv: list[str | Path] = [binary(), *(f"--{name}={value}" for name, value in options.items())]
         self.child = Child("prometheus", argv, self.data_dir / "prometheus.log")
         await self.child.start(lambda: answers(f"{self.url}/-/ready"))
 

@@ -1,0 +1,136 @@
+"""What a sale needs, from what a request costs: pods, cores, memory, partitions, money."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from boxoffice.errors import Unprocessable
+from boxoffice.seating import size_of
+from boxoffice.snapshot import POLL_MAX_SECONDS
+from boxoffice.spec import Spec
+
+JOIN_SECONDS = 60.0
+"""Most of a crowd comes within the first minute of the pre-queue, or of the opening."""
+JOIN_PEAK = 2.0
+"""Of the busiest second over the mean of that minute."""
+POD_LOAD = 0.6
+"""Of a core; the rest is for what comes in bursts. An app process has one core."""
+SPARE_PODS = 1
+"""One may be gone: a node, a rollout."""
+SETTLED_PER_SECOND = 1500
+"""Orders of two tickets a second that one settle process takes from Kafka into MySQL on two cores that the engines
+share, a fifth of what `make bench-settle` measures from a backlog: a gateway's answers take time."""
+PARTITION_ORDERS = 250
+"""A second, each: a partition is one consumer's, and its batches wait for the gateway (200 ms)."""
+BUYER_REQUESTS = {"seatMap": 20, "hold": 2, "order": 1, "whereabouts": 10}
+"""Of a buyer inside: looks, a lost seat, an order, asking how it is."""
+SEATS_EACH, BUYS = 1.5, 0.8
+REDIS_INSIDE_BYTES, REDIS_SEAT_BYTES, REDIS_BASE_BYTES = 2000, 200, 64 * 2**20
+"""Of a buyer inside with session, holds and orders; of a seat with its owner; of the server itself."""
+REDIS_SPARE = 2.0
+"""A copy for a snapshot or a replica may take as much again."""
+
+
+class BenchLine(msgspec.Struct, rename="camel"):
+    name: str
+    cpu_micros: float
+
+
+class BenchMemory(msgspec.Struct, rename="camel"):
+    bytes_per_buyer: float
+
+
+class Bench(msgspec.Struct):
+    """What a plan needs of the JSON of `make bench`."""
+
+    lines: list[BenchLine]
+    memory: BenchMemory
+
+
+class Prices(msgspec.Struct, frozen=True, kw_only=True):
+    """An hour, each."""
+
+    core: float = 0.04
+    gibibyte: float = 0.005
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """For the busiest minute of a sale."""
+
+    crowd: int
+    peak_joins_per_second: float
+    peak_polls_per_second: float
+    peak_orders_per_second: float
+    peak_requests_per_second: float
+    app_cores: float
+    app_pods: int
+    settle_pods: int
+    partitions: int
+    redis_mebibytes: int
+    inside: int
+    selling_minutes: float
+    cost_per_hour: float
+    cost_of_sale: float
+
+
+def parse_bench(text: bytes) -> dict[str, float]:
+    """CPU microseconds a request by kind, and `bytes` of a buyer who waits. Raises Unprocessable."""
+    try:
+        bench = msgspec.json.decode(text, type=Bench)
+    except msgspec.MsgspecError as error:
+        raise Unprocessable(f"this is no JSON of `make bench`: {error}", code="invalid_bench") from None
+    costs = {line.name: line.cpu_micros for line in bench.lines} | {"bytes": bench.memory.bytes_per_buyer}
+    if missing := {"line", "join", *BUYER_REQUESTS} - costs.keys():
+        raise Unprocessable(f"the bench says nothing of {', '.join(sorted(missing))}", code="invalid_bench")
+    return costs
+
+
+def plan(spec: Spec, crowd: int, costs: Mapping[str, float], prices: Prices, stay_seconds: float) -> Plan:
+    inside = min(spec.admission.max_active, crowd)
+    visits = inside / stay_seconds
+    seats = sum(map(size_of, spec.seating.sections))
+    rates = {
+        "join": min(crowd, spec.line.max_waiting) / JOIN_SECONDS * JOIN_PEAK,
+        "line": max(0, crowd - inside) / _poll_seconds(spec),
+        **{name: times * visits for name, times in BUYER_REQUESTS.items()},
+    }
+    rates["order"] = visits * BUYS
+    cores = sum(rate * costs[name] for name, rate in rates.items()) / 1e6
+    pods = math.ceil(cores / POD_LOAD) + SPARE_PODS
+    settles = math.ceil(rates["order"] / SETTLED_PER_SECOND) + SPARE_PODS
+    memory = _redis_bytes(min(crowd, spec.line.max_waiting), inside, seats, costs["bytes"])
+    hours = _selling_seconds(seats, crowd, visits) / 3600
+    hourly = (pods + settles) * prices.core + memory / 2**30 * prices.gibibyte
+    return Plan(
+        crowd=crowd,
+        peak_joins_per_second=round(rates["join"], 1),
+        peak_polls_per_second=round(rates["line"], 1),
+        peak_orders_per_second=round(rates["order"], 1),
+        peak_requests_per_second=round(sum(rates.values()), 1),
+        app_cores=round(cores, 2),
+        app_pods=pods,
+        settle_pods=settles,
+        partitions=max(settles, math.ceil(rates["order"] / PARTITION_ORDERS)),
+        redis_mebibytes=math.ceil(memory / 2**20),
+        inside=inside,
+        selling_minutes=round(hours * 60, 1),
+        cost_per_hour=round(hourly, 2),
+        cost_of_sale=round(hourly * max(hours, 1 / 60), 2),
+    )
+
+
+def _poll_seconds(spec: Spec) -> float:
+    """As `line.next_poll` tells who is far back, and half a second more on the mean."""
+    return max(2.0, min(POLL_MAX_SECONDS, spec.line.claim_seconds // 3)) + 0.5
+
+
+def _redis_bytes(waiting: int, inside: int, seats: int, each: float) -> float:
+    return REDIS_BASE_BYTES + REDIS_SPARE * (waiting * each + inside * REDIS_INSIDE_BYTES + seats * REDIS_SEAT_BYTES)
+
+
+def _selling_seconds(seats: int, crowd: int, visits: float) -> float:
+    buyers = min(crowd, seats / (SEATS_EACH * BUYS))
+    return buyers / visits

@@ -1,0 +1,53 @@
+"""What a sale needs: more for more, and never nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, strategies as st
+
+from boxoffice.capacityplan import Plan, Prices, parse_bench, plan
+from boxoffice.errors import Unprocessable
+from boxoffice.sale import parse_sale
+
+SPEC = parse_sale((Path(__file__).parents[2] / "manifests/concertsale.yaml").read_bytes()).spec
+MICROS = {"line": 40.0, "whereabouts": 47.0, "seatMap": 50.0, "join": 210.0, "hold": 190.0, "order": 600.0}
+
+
+def bench(micros: dict[str, float]) -> bytes:
+    lines = [{"name": name, "cpuMicros": each, "requestsPerSecond": 1} for name, each in micros.items()]
+    return msgspec.json.encode({"lines": lines, "memory": {"waiting": 1, "bytesPerBuyer": 120.0}, "passed": True})
+
+
+def planned(crowd: int) -> Plan:
+    return plan(SPEC, crowd, parse_bench(bench(MICROS)), Prices(), 90)
+
+
+def test_by_hand() -> None:
+    found = planned(200_000)
+    assert found.inside == 2000
+    assert found.peak_orders_per_second == pytest.approx(2000 / 90 * 0.8, abs=0.1)
+    assert found.peak_joins_per_second == pytest.approx(200_000 / 60 * 2, abs=0.1)
+    assert found.peak_polls_per_second == pytest.approx(198_000 / 30.5, abs=0.1)
+    assert found.app_pods == 4
+    assert (found.settle_pods, found.partitions) == (2, 2)
+    assert 64 + 48 < found.redis_mebibytes < 64 + 64
+
+
+@given(st.integers(1, 10**7), st.integers(1, 10**7))
+def test_more_buyers_need_no_less(one: int, other: int) -> None:
+    small, large = (msgspec.to_builtins(planned(crowd)) for crowd in sorted((one, other)))
+    for name in ("peakRequestsPerSecond", "appCores", "appPods", "settlePods", "partitions", "redisMebibytes"):
+        assert 0 <= small[name] <= large[name]
+    assert min(small[name] for name in ("appPods", "settlePods", "partitions", "redisMebibytes")) > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(b"[]", "no JSON of `make bench`"), (bench({"line": 1.0}), "says nothing of hold, join, order")],
+)
+def test_no_bench(text: bytes, message: str) -> None:
+    with pytest.raises(Unprocessable, match=message):
+        parse_bench(text)
