@@ -30,6 +30,7 @@ CONTRACT = {
     "LedgerUnavailable": (503, "ledger_unavailable"),
     "LedgerBusy": (503, "ledger_busy"),
     "GatewayUnavailable": (503, "gateway_unavailable"),
+    "ClusterUnavailable": (503, "cluster_unavailable"),
 }
 KINDS = {
     name: kind
