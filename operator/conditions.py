@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from boxoffice.control import Decision
 from boxoffice.snapshot import View
 from boxoffice.spec import Spec
 from boxoffice.status import AdmissionStatus, Condition, ConditionType, DrawStatus, Seats, Status
@@ -72,6 +73,13 @@ class Overriding(msgspec.Struct, frozen=True):
     why: str
 
 
+class Steered(msgspec.Struct, frozen=True):
+    """A decision, and why some of its signals have no number; '' when all have."""
+
+    decision: Decision
+    silent: str
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """All that a status is made of."""
 
@@ -89,6 +97,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Why the annotation is not obeyed."""
     archived: bool = False
     """Over, and all of it in the ledger alone."""
+    steered: Steered | None = None
+    """What was decided by signals; None where they have no say."""
 
 
 def status_of(before: Status, facts: Facts, now: datetime) -> Status:
@@ -104,10 +114,17 @@ def status_of(before: Status, facts: Facts, now: datetime) -> Status:
             seats=Seats(total=sight.total, held=sight.taken, sold=sight.sold),
             waiting=sight.waiting,
             draw=DrawStatus(),
-            last_decision_time=before.last_decision_time,
         )
+        body = msgspec.structs.replace(body, last_decision_time=_decision_time(before, body, facts, now))
     conditions = list(_conditions(before, facts, now))
     return msgspec.structs.replace(body, observed_generation=facts.generation, conditions=conditions)
+
+
+def _decision_time(before: Status, after: Status, facts: Facts, now: datetime) -> datetime | None:
+    """Of the last decision that said something new."""
+    was, is_ = before.admission, after.admission
+    same = (was.active_target, was.limited_by) == (is_.active_target, is_.limited_by)
+    return before.last_decision_time if facts.steered is None or same else now.replace(microsecond=0)
 
 
 def _time(ms: int) -> datetime | None:
@@ -140,11 +157,18 @@ def limits(facts: Facts, sight: Sight) -> tuple[str, str]:
         return "Policy", f"the policy is {sight.policy}"
     if sight.free == 0:
         return "Seats", "every seat is taken for now; those that come back are offered to the next in line"
+    if facts.steered:
+        return _decided(facts.steered.decision)
     if sight.waiting == 0:
         return "Demand", "nobody waits: whoever comes is let in"
     if spec and spec.admission.mode == "Manual":
         return "Manual", f"{spec.admission.per_minute} a minute by spec.admission.perMinute"
     return "Target", f"{sight.active} of {sight.target} are inside"
+
+
+def _decided(decision: Decision) -> tuple[str, str]:
+    advice = "" if decision.applied else "advice, not in force: "
+    return decision.limited_by, f"{advice}{decision.reason}"
 
 
 def _conditions(before: Status, facts: Facts, now: datetime) -> Iterator[Condition]:
@@ -202,9 +226,14 @@ def _admitting(facts: Facts) -> Verdict:
 
 
 def _signals(facts: Facts) -> Verdict:
-    if facts.spec and facts.spec.signals and facts.spec.admission.mode != "Manual":
-        return "Unknown", "SignalsNotRead", "no decision has been made yet"
-    return "Unknown", "SignalsNotUsed", "nothing is steered by signals here"
+    if facts.steered is None:
+        return "Unknown", "SignalsNotUsed", "nothing is steered by signals here"
+    decision, silent = facts.steered.decision, facts.steered.silent
+    if decision.lost:
+        return "False", "SignalsLost", f"nothing is known for two minutes of {', '.join(decision.lost)}; {silent}"
+    if decision.stale:
+        return "False", "SignalsStale", f"no number now of {', '.join(decision.stale)}; {silent}"
+    return "True", "SignalsFresh", "every signal is fresh"
 
 
 def _ledger(facts: Facts) -> Verdict:
@@ -236,6 +265,8 @@ def _degraded(facts: Facts) -> Verdict:
     return "False", "EnginesAnswer", "nothing is known to be wrong"
 
 
+QUIET = {"", "NotOpen", "Over", "SoldOut", "Seats", "Policy", "Override", "Demand", "Filling", "Target", "Manual"}
+"""What limits a sale without anybody's doing, or what a condition tells of already."""
 NOTABLE = {
     ("Ready", "True"),
     ("Ready", "False"),
@@ -244,7 +275,10 @@ NOTABLE = {
     ("Overridden", "Unknown"),
 }
 """Conditions that are told of even when nothing was known before."""
-WARNINGS = {("Ready", "False"), ("Degraded", "True"), ("LedgerHealthy", "False"), ("Overridden", "Unknown")}
+WARNINGS = {
+    *(("Ready", "False"), ("Degraded", "True"), ("LedgerHealthy", "False"), ("Overridden", "Unknown")),
+    ("SignalsFresh", "False"),
+}
 
 
 def changes(before: Status, after: Status) -> Iterator[tuple[Literal["Normal", "Warning"], str, str]]:
@@ -258,3 +292,6 @@ def changes(before: Status, after: Status) -> Iterator[tuple[Literal["Normal", "
             continue
         told.add(condition.reason)
         yield ("Warning" if key in WARNINGS else "Normal"), condition.reason, condition.message
+    limited_by = after.admission.limited_by
+    if limited_by != before.admission.limited_by and limited_by not in QUIET:
+        yield "Normal", "PaceLimited", f"by {limited_by}: {after.admission.reason}"

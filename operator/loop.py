@@ -24,6 +24,7 @@ from boxoffice.status import Status
 from conditions import changes, status_of
 from reconcile import Reconciler
 from resources import Resource
+from steering import Steering, steers
 from turn import RENEW_SECONDS, Turn
 
 PERIOD_SECONDS = 10.0
@@ -45,10 +46,10 @@ logger = logging.getLogger(__name__)
 
 
 class Loop:
-    def __init__(self, reconciler: Reconciler, turn: Turn) -> None:
+    def __init__(self, reconciler: Reconciler, turn: Turn, steering: Steering) -> None:
         self.known: dict[str, Resource] = {}
         """The resources as of the last list or watch event."""
-        self._reconciler, self._turn = reconciler, turn
+        self._reconciler, self._turn, self._steering = reconciler, turn, steering
         self._records: Mapping[str, SaleRecord] | None = None
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
@@ -146,6 +147,7 @@ class Loop:
             return False
         SALES.set(len(self.known))
         self._mine.update(self.known)
+        self._steering.forget(list(self.known))
         self._written = {name: at for name, at in self._written.items() if name in self.known}
         self._locks = {name: lock for name, lock in self._locks.items() if name in self.known}
         return True
@@ -182,6 +184,9 @@ class Loop:
     async def _look(self, resource: Resource) -> None:
         facts = await self._reconciler.look(resource, self._records)
         now = datetime.now(UTC)
+        if facts.spec and facts.sight:
+            steered = await self._steering.step(resource.name, facts.spec, facts.sight, now.timestamp())
+            facts = msgspec.structs.replace(facts, steered=steered if steers(facts.spec) else None)
         status = status_of(resource.status, facts, now)
         if status != resource.status and self._may_write(resource.name):
             await self._write(resource, status, now)

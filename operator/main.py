@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -30,8 +31,10 @@ from boxoffice.standby import persist
 from boxoffice.store import Store
 from boxoffice.tasks import end
 from loop import Loop
+from prometheus import Prometheus, open_prometheus
 from reconcile import Reconciler
 from resources import Resources
+from steering import Steering
 from turn import Turn
 
 API_SECONDS = 4.0
@@ -68,16 +71,20 @@ class Operator:
         self._stack.push_async_callback(store.close)
         ledger = await persist(lambda: _open_ledger(settings), self.readiness)
         self._stack.push_async_callback(ledger.close)
-        resources = Resources(api)
-        await persist(resources.list, self.readiness)
-        self._begin(api, settings, store, ledger, resources)
+        await persist(Resources(api).list, self.readiness)
+        prometheus = None
+        if settings.prometheus_url:
+            prometheus = await self._stack.enter_async_context(open_prometheus(settings.prometheus_url))
+        self._begin(api, settings, store, ledger, prometheus)
         self.readiness.waits_for = ""
 
-    def _begin(self, api: KubeApi, settings: Settings, store: Store, ledger: Ledger, resources: Resources) -> None:
+    def _begin(
+        self, api: KubeApi, settings: Settings, store: Store, ledger: Ledger, prometheus: Prometheus | None
+    ) -> None:
         turn = Turn(api, settings.lease, os.environ.get("HOSTNAME") or socket.gethostname())
         self._stack.push_async_callback(_give_up, turn)
-        reconciler = Reconciler(store, ledger, Board(store), resources, turn, api.namespace)
-        self.loop = Loop(reconciler, turn)
+        reconciler = Reconciler(store, ledger, Board(store), Resources(api), turn, api.namespace)
+        self.loop = Loop(reconciler, turn, Steering(store, turn, prometheus, settings.budget_max_active, _write_out))
         running = asyncio.create_task(self.loop.run())
         self._stack.push_async_callback(end, [running])
 
@@ -95,6 +102,12 @@ async def _give_up(turn: Turn) -> None:
         await turn.give_up()
     except ClusterUnavailable as error:
         logger.warning("the next operator waits until our Lease runs out: %s", error)
+
+
+def _write_out(line: bytes) -> None:
+    """The decision log is what stands on stdout; all else goes to stderr."""
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
 
 
 operator = Operator()

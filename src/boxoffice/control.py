@@ -145,7 +145,7 @@ def _bounded(target: float, load: Load, admission: AdmissionSpec) -> tuple[float
         return max(most, float(admission.min_active)), word
     if target < admission.min_active:
         return float(admission.min_active), "Minimum"
-    return target, ""
+    return float(target), ""
 
 
 def _decision(state: State, found: Pressures, rules: Rules, target: int, limit: str, why: str) -> Decision:

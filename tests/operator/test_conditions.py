@@ -9,10 +9,11 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
+from boxoffice.control import Decision
 from boxoffice.sale import convert_sale
 from boxoffice.spec import Spec
 from boxoffice.status import Status
-from conditions import ADMITTING, Facts, Fault, Overriding, Sight, changes, limits, status_of
+from conditions import ADMITTING, Facts, Fault, Overriding, Sight, Steered, changes, limits, status_of
 from tests.integration.house import resource
 
 NOW = datetime(2026, 11, 23, 20, 0, tzinfo=UTC)
@@ -131,3 +132,36 @@ def test_an_archived_sale_is_over_and_keeps_what_was_sold() -> None:
     assert (after.waiting, after.admission.limited_by) == (0, "Over")
     assert said(after)["Ready"] == ("True", "SaleArchived")
     assert said(after)["Admitting"] == ("False", "SaleClosed")
+
+
+def steered(limited_by: str = "DatabaseCpu", target: int = 90, applied: bool = True, **more: Any) -> Steered:
+    decision = Decision(
+        at=1.0, active_target=target, applied=applied, limited_by=limited_by, reason="it is at 2.00", **more
+    )
+    return Steered(decision, "DatabaseCpu: no answer in 5 s" if more else "")
+
+
+def test_a_decision_is_the_reason() -> None:
+    status = status_of(Status(), facts(steered=steered()), NOW)
+    assert (status.admission.limited_by, status.admission.reason) == ("DatabaseCpu", "it is at 2.00")
+    assert said(status)["SignalsFresh"] == ("True", "SignalsFresh")
+    assert ("Normal", "PaceLimited", "by DatabaseCpu: it is at 2.00") in list(changes(Status(), status))
+    assert not [reason for _, reason, _ in changes(status, status)]
+    advice = status_of(Status(), facts(steered=steered(applied=False)), NOW)
+    assert advice.admission.reason == "advice, not in force: it is at 2.00"
+
+
+def test_a_decision_has_its_time_when_it_says_something_new() -> None:
+    first = status_of(Status(), facts(steered=steered()), NOW)
+    again = status_of(first, facts(steered=steered()), LATER)
+    other = status_of(first, facts(steered=steered("Maximum")), LATER)
+    assert [status.last_decision_time for status in (first, again, other)] == [NOW, NOW, LATER]
+
+
+def test_signals_that_are_stale_or_lost_are_named_with_why() -> None:
+    stale = status_of(Status(), facts(steered=steered("SignalsStale", stale=["DatabaseCpu"])), NOW)
+    lost = status_of(stale, facts(steered=steered("Fallback", stale=["DatabaseCpu"], lost=["DatabaseCpu"])), NOW)
+    assert said(stale)["SignalsFresh"] == ("False", "SignalsStale")
+    assert said(lost)["SignalsFresh"] == ("False", "SignalsLost")
+    [message] = [c.message for c in lost.conditions if c.type == "SignalsFresh"]
+    assert message.endswith("DatabaseCpu: no answer in 5 s")

@@ -1,0 +1,122 @@
+"""The pace follows a real Prometheus: read, decided, written where the pods read it, said in the status and logged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from boxoffice.decisionlog import first_difference
+from boxoffice.kubeapi import Account
+from boxoffice.local.prometheus import LocalPrometheus
+from tests.integration.house import SALE, resource
+from tests.operator.apiserver import ApiServer
+from tests.operator.office import Office, open_office
+from tests.servers_prometheus import Exporter
+
+AUTO = {"mode": "Auto", "initialActive": 100, "minActive": 10, "fallbackActive": 40, "maxActive": 1000}
+SIGNALS = [{"name": "DatabaseCpu", "kind": "Utilisation", "query": "cpu", "setpoint": 700}]
+
+
+class Gauge:
+    """What the exporter says of the database."""
+
+    def __init__(self) -> None:
+        self.cpu = 0.35
+
+    def page(self) -> str:
+        return f"cpu {self.cpu}\n"
+
+
+@pytest.fixture
+def gauge() -> Gauge:
+    return Gauge()
+
+
+@pytest.fixture
+async def prometheus(gauge: Gauge, tmp_path: Path) -> AsyncIterator[LocalPrometheus]:
+    async with Exporter(gauge.page).open() as exporter:
+        server = LocalPrometheus(tmp_path / "prometheus", {"database": [f"127.0.0.1:{exporter.port}"]})
+        await server.start()
+        yield server
+        await server.stop()
+
+
+@pytest.fixture
+async def office(
+    apiserver: ApiServer, account: Account, prometheus: LocalPrometheus, tmp_path: Path
+) -> AsyncIterator[Office]:
+    async with open_office(apiserver, account, tmp_path, prometheus_url=prometheus.url) as office:
+        yield office
+
+
+async def selling(office: Office, waiting: int, **admission: Any) -> None:
+    """An open sale with a crowd before it: without demand nothing is learned."""
+    office.apply(resource(seats=1000, signals=SIGNALS, admission={**AUTO, **admission}, line={"claimSeconds": 600}))
+    await office.until_known_by_all()
+    await office.until_state("open", 10)
+    for _ in range(waiting):
+        assert (await office.house.buyer().join()).status_code == 201
+
+
+async def target(office: Office) -> int:
+    async with office.house.store() as store:
+        return int(float(await store.execute("HGET", store.key(SALE, "sale"), "target")))
+
+
+async def until_target(office: Office, low: int, high: int) -> None:
+    async with asyncio.timeout(60):
+        while not low <= await target(office) <= high:
+            await asyncio.sleep(0.2)
+
+
+async def test_a_signal_over_its_setpoint_brings_the_target_down(office: Office, gauge: Gauge) -> None:
+    gauge.cpu = 1.4
+    await selling(office, waiting=5)
+    await until_target(office, 10, 99)
+    await office.until(lambda: office.get()["status"]["admission"].get("limitedBy") == "DatabaseCpu")
+    await office.until_condition("SignalsFresh", "True", "SignalsFresh")
+    status = office.get()["status"]
+    assert "DatabaseCpu is at 2.00 of its setpoint" in status["admission"]["reason"]
+    assert status["lastDecisionTime"]
+    assert "PaceLimited" in office.events()
+    assert office.metric('boxoffice_control_pressure{sale="test-night",signal="DatabaseCpu"}') == 2.0
+    decisions = [line for line in office.operator.log.read_bytes().splitlines() if line.startswith(b'{"sale"')]
+    assert len(decisions) >= 2
+    assert first_difference(decisions) is None
+
+
+async def test_advice_is_shown_and_not_done(office: Office, gauge: Gauge) -> None:
+    gauge.cpu = 1.4
+    await selling(office, waiting=1, mode="Advise")
+    await office.until(lambda: office.get()["status"]["admission"].get("limitedBy") == "DatabaseCpu")
+    assert office.get()["status"]["admission"]["reason"].startswith("advice, not in force: DatabaseCpu is at 2.00")
+    assert await target(office) == 100
+
+
+async def test_a_prometheus_that_is_gone_is_said_and_moves_nothing(
+    office: Office, gauge: Gauge, prometheus: LocalPrometheus
+) -> None:
+    gauge.cpu = 0.7
+    await selling(office, waiting=1)
+    await office.until_condition("SignalsFresh", "True")
+    before = await target(office)
+    await prometheus.stop()
+    await office.until_condition("SignalsFresh", "False", "SignalsStale")
+    assert await target(office) == before
+    assert office.alive()
+    await prometheus.start()
+    await office.until_condition("SignalsFresh", "True")
+
+
+async def test_no_signals_no_decision(office: Office) -> None:
+    office.apply(resource(admission=AUTO))
+    await office.until_condition("Admitting", "True")
+    assert office.condition("SignalsFresh") == ("Unknown", "SignalsNotUsed")
+    office.patch({"admission": {"initialActive": 50}})
+    await until_target(office, 50, 50)
+    async with office.house.store() as store:
+        assert await store.execute("HGET", store.key(SALE, "sale"), "decided_ms") is None
