@@ -125,6 +125,11 @@ def test_the_start_doubles_until_the_setpoint_is_in_sight() -> None:
     assert near.target < 1.05 * state.target, "those who were called already make it 92 % and more"
 
 
+def test_a_step_keeps_to_its_envelope() -> None:
+    (high, _), (back, _) = steps(begin(1000, NOW), RULES, {"DatabaseCpu": 1.0}, {"DatabaseCpu": 0.4})
+    assert back.target == pytest.approx(1.1 * high.target), "the error fell by half: four times as much were due"
+
+
 def test_nobody_there_no_increase() -> None:
     state = begin(1000, NOW)
     quiet = Load(state="open", active=700)
