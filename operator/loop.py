@@ -54,6 +54,8 @@ class Loop:
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
         self._written: dict[str, float] = {}
+        self._waiting: set[str] = set()
+        """Sales whose status is another, but was written too lately."""
         self._mine: set[str] = set()
         self._round_at = time.monotonic()
         self._renewed_at = float("-inf")
@@ -192,7 +194,17 @@ class Loop:
             await self._write(resource, status, now)
 
     def _may_write(self, name: str) -> bool:
-        return time.monotonic() - self._written.get(name, float("-inf")) >= STATUS_SECONDS
+        """Where it is too early, the sale is looked at again when it is not."""
+        left = self._written.get(name, float("-inf")) + STATUS_SECONDS - time.monotonic()
+        if left > 0 and name not in self._waiting:
+            self._waiting.add(name)
+            asyncio.get_running_loop().call_later(left, self._look_again, name)
+        return left <= 0
+
+    def _look_again(self, name: str) -> None:
+        self._waiting.discard(name)
+        self._changed.add(name)
+        self._wake.set()
 
     async def _write(self, resource: Resource, status: Status, now: datetime) -> None:
         """The status, and an Event of each change in it. Raises ClusterUnavailable."""

@@ -124,6 +124,8 @@ def login(**_: Any) -> kopf.ConnectionInfo:
 
 @kopf.on.startup()
 async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+    for noisy in ("httpx2", "alembic"):  # kopf shows all that others say too: a line for each call of the API
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     settings.scanning.disabled = True  # a Role of one namespace is enough
     settings.posting.enabled = False
     settings.networking.connect_timeout = 10
