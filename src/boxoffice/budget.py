@@ -2,7 +2,7 @@
 
 Nobody gets more than they can use; what is left over goes to the others in proportion to their weights, so that no
 share can grow without taking from a sale that has less for its weight. N controllers without it would push each
-other aside (waiting-rooms.md, chapter 5.2: one number, split).
+other aside: it is one number that is split.
 """
 
 from __future__ import annotations

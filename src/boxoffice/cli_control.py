@@ -19,11 +19,12 @@ from boxoffice.errors import BadInput
 from boxoffice.figures import Figures, figures
 from boxoffice.plant import World, parse_fault
 from boxoffice.rangeexport import fitted
+from boxoffice.rivals import Compared
 from boxoffice.sale import parse_sale
 from boxoffice.seating import size_of
 from boxoffice.simulate import ENDLESS, SIGNALS, Run, Seller, simulate as run_night
 from boxoffice.spec import Spec
-from boxoffice.trials import Result, sale_spec, try_all
+from boxoffice.trials import Result, compare, sale_spec, try_all
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -39,6 +40,7 @@ HEADER = ("SEED", "SETTLES", "OVERSHOOT", "USED", "VARIATION", "OVER", "ETA COVE
         "boxoffice simulate --fault capacity=0.5@800-1500 --png night.png",
         "boxoffice simulate -f concertsale.yaml --crowd 20000    # when is it sold out?",
         "boxoffice simulate --seeds 100:120 --check              # does the control code reach its figures?",
+        "boxoffice simulate --seeds 100:105 --rivals             # and would another law?",
     )
 )
 def simulate(
@@ -46,6 +48,7 @@ def simulate(
     crowd: Annotated[int, typer.Option(min=1, help="How many wait at the opening.")] = 200_000,
     seeds: Annotated[str, typer.Option(help="A seed, or a range such as 100:120 (without the last).")] = "1",
     check: Annotated[bool, typer.Option("--check", help="The nights of the control code's own figures.")] = False,
+    rivals: Annotated[bool, typer.Option("--rivals", help="Other laws beside this one, on the same nights.")] = False,
     minutes: Annotated[int, typer.Option(min=1, max=600, help="How long, when it is not sold out before.")] = 25,
     capacity: Annotated[float, typer.Option(min=1, help="Buyers inside that use up the back end.")] = USUAL.capacity,
     stay: Annotated[
@@ -72,6 +75,8 @@ def simulate(
     numbers = _seeds(seeds)
     if check:
         raise typer.Exit(_check(numbers, bool(output)))
+    if rivals:
+        return _compare(numbers, bool(output))
     faults = tuple(map(parse_fault, fault or ()))
     world = World(capacity=capacity, stay_seconds=stay, show=show, faults=faults)
     seller = _seller(file, crowd, world)
@@ -170,6 +175,26 @@ def _check(seeds: Sequence[int], as_json: bool) -> int:
     else:
         print_table(("FIGURE", "LIMITS", "LEAST", "MEDIAN", "MOST", ""), [_result_row(each) for each in results])
     return 0 if all(each.passed for each in results) else 1
+
+
+def _compare(seeds: Sequence[int], as_json: bool) -> None:
+    found = compare(seeds)
+    if as_json:
+        print_json(found)
+    else:
+        print_table(("LAW", *HEADER[1:3], "HALVED SETTLES", *HEADER[3:6]), [_compared_row(each) for each in found])
+
+
+def _compared_row(each: Compared) -> list[str]:
+    return [
+        each.law,
+        _seconds(each.settling_seconds),
+        f"{each.overshoot:+.1%}",
+        _seconds(each.settling_seconds_halved),
+        f"{each.utilisation:.1%}",
+        f"{each.variation:.2%}",
+        _seconds(each.seconds_over),
+    ]
 
 
 def _result_row(each: Result) -> list[str]:

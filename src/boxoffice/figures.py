@@ -10,7 +10,7 @@ import msgspec
 from boxoffice.simulate import Moment, Run
 
 SETTLED = 0.10
-"""Inside is where it should be when it is this near (waiting-rooms.md, 5.3)."""
+"""Inside is where it should be when it is this near."""
 STEADY_SECONDS = 200
 """The end of a night without faults counts as steady."""
 

@@ -50,7 +50,7 @@ def parse_fault(text: str) -> Fault:
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """What the simulated night is like; the numbers are those of waiting-rooms.md, 5.3."""
+    """What the simulated night is like; all are guesses at a usual one."""
 
     capacity: float = 9000.0
     """Buyers inside that use up the back end."""
@@ -69,6 +69,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """Of an idle back end."""
     buys: float = 0.8
     """Share of those inside who buy."""
+    lapses: float = 0.05
+    """Share of those inside who hold seats and let them lapse."""
     seats_each: float = 1.5
     faults: tuple[Fault, ...] = ()
 

@@ -10,7 +10,7 @@ from boxoffice.readings import Reading, counts, is_lost, pressure
 from boxoffice.spec import Signal
 
 STOP_OVER = 0.2
-"""A share of errors over it stops admission (design, chapter 5; waiting-rooms.md, 5.2). Few requests must not look
+"""A share of errors over it stops admission: no load that a back end bears makes so many. Few requests must not look
 like many: the query divides by `clamp_min(requests, 50)`."""
 
 
@@ -62,7 +62,7 @@ def _seen(reading: Reading | None, before: float, now: float) -> float:
 
 def _moves(signal: Signal, pressure: float) -> bool:
     """Utilisation steers. Latency and errors are flat, and then a wall: they only brake. Lag is an integrator: who
-    steers by it swings for ever (waiting-rooms.md, 5.3), so it only limits."""
+    steers by it swings for ever (by a third of the target, in simulations), so it only limits."""
     return signal.kind == "Utilisation" or (signal.kind != "Lag" and pressure > 1)
 
 

@@ -14,7 +14,7 @@ Outcome = Literal["success", "breach", "inconclusive", "error", "idle"]
 LOWEST_PRESSURE = 0.01
 """Below it nothing is different any more, and a logarithm stays finite."""
 DARK_SECONDS = 120.0
-"""After it a signal that is not fresh counts as lost (design, chapter 5: fail-static)."""
+"""After it a signal that is not fresh counts as lost: a scrape, a rollout or a short outage is over by then."""
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

@@ -10,17 +10,21 @@ from statistics import fmean, median
 import msgspec
 from msgspec.structs import replace
 
-from boxoffice.figures import covered, quantile, settling, variation, waits
+from boxoffice.decisionlog import decided
+from boxoffice.figures import SETTLED, covered, quantile, settling, variation, waits
 from boxoffice.plant import World, parse_fault
-from boxoffice.simulate import OPENING, Moment, Run, Seller, simulate
+from boxoffice.rivals import Compared, laws
+from boxoffice.simulate import OPENING, Law, Moment, Run, Seller, simulate
 from boxoffice.spec import AdmissionSpec, SeatingSpec, Section, Spec
 
 CAPACITY, SETPOINT = 9000.0, 0.7
-FALLBACK = 500
+FALLBACK, MOST = 500, 30_000
 DARK_FROM, DARK_TO = 500, 1100
 FRESH_SECONDS = 108
 """Two minutes, but for the time that the last step may lie before the dark."""
 SALES, BUDGET = 50, 4000
+NEVER = 1e9
+STEPS = ("capacity=0.5@600-1200",)
 BLINDNESS = ("dark", "nan", "empty")
 
 
@@ -47,6 +51,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     passed: bool
 
 
+CALM_WAITS = "waits within the p90 told, back end as it was"
+ALL_WAITS = "waits within the p90 told, nights with steps too"
+"""Nobody can foresee that half of the back end goes: a figure of many nights."""
 GATES = [
     Gate("cold start: seconds to settle", 0, 180),
     Gate("cold start: overshoot", -1, 0.10),
@@ -60,22 +67,23 @@ GATES = [
     Gate("blind: increases", 0, 0),
     Gate("blind: change in two minutes", 0, 0),
     Gate("blind: end / fallback", 1, 1.15),
-    Gate("one signal blind, capacity halved: cut in a minute", 0.3, 1),
+    Gate("one signal blind, capacity halved: cut in a minute", 0.2, 1),
     Gate("operator dead: increases", 0, 0),
     Gate("operator dead: change in two minutes", 0, 0),
     Gate("operator back: jump", 0, 0.1),
     Gate("50 sales: share away from max-min", 0, 0.05),
     Gate("50 sales: p99 of the others' waits, one at 100 times", 0, 1.1),
-    Gate("waits within the p90 told, mean of the nights", 0.85, 0.95),
+    Gate(CALM_WAITS, 0.85, 0.95),
+    Gate(ALL_WAITS, 0.85, 0.95),
 ]
 Found = dict[str, float]
 
 
-def night(seconds: int, seed: int, *faults: str, show: float = World().show) -> Run:
+def night(seconds: int, seed: int, *faults: str, show: float = World().show, law: Law = decided) -> Run:
     """From a start at 2 % of the capacity."""
-    spec = sale_spec(initial_active=int(0.02 * CAPACITY), min_active=50, fallback_active=FALLBACK, max_active=30_000)
+    spec = sale_spec(initial_active=int(0.02 * CAPACITY), min_active=50, fallback_active=FALLBACK, max_active=MOST)
     there = World(capacity=CAPACITY, faults=tuple(map(parse_fault, faults)), show=show)
-    return simulate([Seller(name="one", spec=spec)], there, seed, seconds)[0]
+    return simulate([Seller(name="one", spec=spec)], there, seed, seconds, law=law)[0]
 
 
 def sale_spec(**admission: int) -> Spec:
@@ -94,15 +102,20 @@ def sale_spec(**admission: int) -> Spec:
 
 def try_all(seeds: Sequence[int], tell: Callable[[int], None]) -> list[Result]:
     """`tell` hears of each seed that is done."""
-    found, runs = list[Found](), list[Run]()
+    found, stepped, calm = list[Found](), list[Run](), list[Run]()
     for place, seed in enumerate(seeds):
-        values, asked = _try(seed, place, len(seeds))
+        values, steps, others = _try(seed, place, len(seeds))
         found.append(values)
-        runs += asked
+        stepped.append(steps)
+        calm += others
         tell(seed)
-    told = [share for run in runs if (share := covered([run])) is not None]
-    found[-1]["waits within the p90 told, mean of the nights"] = fmean(told)
+    found[-1] |= {CALM_WAITS: _told(calm), ALL_WAITS: _told(stepped + calm)}
     return [_result(gate, [values[gate.name] for values in found if gate.name in values]) for gate in GATES]
+
+
+def _told(runs: Sequence[Run]) -> float:
+    """The mean of the nights."""
+    return fmean(share for run in runs if (share := covered([run])) is not None)
 
 
 def _result(gate: Gate, values: Sequence[float]) -> Result:
@@ -117,10 +130,10 @@ def _result(gate: Gate, values: Sequence[float]) -> Result:
     )
 
 
-def _try(seed: int, place: int, of: int) -> tuple[Found, list[Run]]:
+def _try(seed: int, place: int, of: int) -> tuple[Found, Run, list[Run]]:
     """One night of each kind. The show-rates of all seeds together cover their range."""
     show = 0.3 + 0.7 * (place / (of - 1) if of > 1 else 0.5)
-    steps = night(1700, seed, "capacity=0.5@600-1200")
+    steps = night(1700, seed, *STEPS)
     shown, absent = night(700, seed, show=show), night(700, seed, show=0.4)
     blind = night(1200, seed, f"{BLINDNESS[place % 3]}@{DARK_FROM}-{DARK_TO}")
     partly = night(700, seed, f"{BLINDNESS[place % 3]}=DatabaseCpu@{DARK_FROM}-700", f"capacity=0.5@{DARK_FROM}-700")
@@ -129,13 +142,13 @@ def _try(seed: int, place: int, of: int) -> tuple[Found, list[Run]]:
     found["60 % no-shows: seconds without a call"] = absent.gap
     before, after = partly.moments[DARK_FROM - 1].target, partly.moments[DARK_FROM + 60].target
     found["one signal blind, capacity halved: cut in a minute"] = 1 - after / before
-    return found, [steps, shown, absent]
+    return found, steps, [shown, absent]
 
 
 def _steps(run: Run) -> Found:
     goal = CAPACITY * SETPOINT
     cold, half, back = run.moments[:600], run.moments[600:1200], run.moments[1200:]
-    used = next((m.at - back[0].at for m in back if m.inside >= 0.9 * goal), 1e9)
+    used = next((m.at - back[0].at for m in back if m.inside >= 0.9 * goal), NEVER)
     return {
         "cold start: seconds to settle": _or_never(settling(cold, lambda m: m.inside / goal)),
         "cold start: overshoot": max(m.inside for m in cold) / goal - 1,
@@ -147,7 +160,7 @@ def _steps(run: Run) -> Found:
 
 
 def _or_never(seconds: float | None) -> float:
-    return 1e9 if seconds is None else seconds
+    return NEVER if seconds is None else seconds
 
 
 def _shown(run: Run) -> Found:
@@ -213,3 +226,26 @@ def _unfairness(calm: Sequence[Run], stormy: Sequence[Run]) -> float:
 
 def _inside(run: Run) -> float:
     return fmean(m.inside for m in run.moments[-100:])
+
+
+def compare(seeds: Sequence[int]) -> list[Compared]:
+    """Every law on the night with the steps, once a seed."""
+    return [_compared(name, [night(1200, seed, *STEPS, law=laws(MOST)[name]) for seed in seeds]) for name in laws(MOST)]
+
+
+def _compared(law: str, runs: Sequence[Run]) -> Compared:
+    found = [_steps(run) for run in runs]
+    middle = {name: median(values[name] for values in found) for name in found[0]}
+    return Compared(
+        law=law,
+        settling_seconds=_known(middle["cold start: seconds to settle"]),
+        overshoot=round(middle["cold start: overshoot"], 4),
+        settling_seconds_halved=_known(middle["capacity halved: seconds to settle"]),
+        utilisation=round(middle["steady: share of the setpoint used"], 4),
+        variation=round(middle["steady: variation of the target"], 4),
+        seconds_over=median(sum(m.pressure > 1 + SETTLED for m in run.moments) for run in runs),
+    )
+
+
+def _known(seconds: float) -> float | None:
+    return seconds if seconds < NEVER else None

@@ -33,6 +33,7 @@ class Turnstile:
     def __init__(self, spec: Spec, world: World, seats: int, pacing: Pacing, rng: random.Random) -> None:
         self.pacing, self.world, self.rng = pacing, world, rng
         self.claim_seconds, self.max_seats = spec.line.claim_seconds, spec.hold.max_seats_per_buyer
+        self.hold_seconds = float(spec.hold.seconds)
         self.session_seconds = float(spec.admission.session_seconds)
         self.manual = spec.admission.per_minute / 60 if spec.admission.mode == "Manual" else None
         self.target = float(spec.admission.initial_active)
@@ -47,16 +48,17 @@ class Turnstile:
         self._door: deque[Cohort] = deque()
         self._leaving: defaultdict[int, int] = defaultdict(int)
         self._outstanding = 0
+        self._held: deque[tuple[float, int]] = deque()
         self._level = math.log(world.stay_seconds) - world.stay_spread**2 / 2
 
     @property
     def over(self) -> bool:
-        return self.free <= 0 and not self.inside
+        return self.free <= 0 and not self.inside and not self._held
 
     def state(self) -> str:
         if self.free > 0:
             return "open"
-        return "allTaken" if self.inside else "soldOut"
+        return "allTaken" if self.inside or self._held else "soldOut"
 
     def beat(self, now: float, speed: float, show: float) -> int:
         """A quarter of a second. Returns how many were called."""
@@ -89,12 +91,19 @@ class Turnstile:
         return departed
 
     def _sell(self, leaving: int) -> None:
+        """A seat is taken when its buyer leaves; one whose hold lapses comes back so long after."""
+        while self._held and self._held[0][0] <= self.now:
+            self.free += self._held.popleft()[1]
         for _ in range(leaving):
-            if self.free > 0 and self.rng.random() < self.world.buys:
-                wish = 1 if self.rng.random() >= self.world.seats_each - 1 else 2
-                bought = min(wish, self.free)
-                self.free, self.sold, self.seats = self.free - bought, self.sold + bought, self.seats + bought
-                self.paid += 1
+            luck = self.rng.random()
+            if self.free <= 0 or luck >= self.world.buys + self.world.lapses:
+                continue
+            taken = min(self.free, 1 if self.rng.random() >= self.world.seats_each - 1 else 2)
+            self.free -= taken
+            if luck >= self.world.buys:
+                self._held.append((self.now + self.hold_seconds, taken))
+            else:
+                self.sold, self.seats, self.paid = self.sold + taken, self.seats + taken, self.paid + 1
 
     def _claim(self) -> None:
         self._door.extend(self._coming.pop(round(self.now / BEAT), ()))

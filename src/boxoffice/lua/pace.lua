@@ -7,7 +7,7 @@ local function most_inside(goal)
   return math.max(1, 1.1 * goal)
 end
 
--- u = clamp((D + (A* + D tau - A - E) / T_fill) / s, 0, u_max), in buyers a second: the design's inner loop.
+-- u = clamp((D + (A* + D tau - A - E) / T_fill) / s, 0, u_max), in buyers a second.
 local function calls_per_second(goal, inside, coming, departures, tau, share)
   local u = (departures + (goal + departures * tau - inside - coming) / T_FILL) / share
   return math.max(0, math.min(u, math.max(1, 2 * goal / T_FILL)))
