@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from boxoffice.errors import Unprocessable
+from boxoffice.plant import World
 from boxoffice.seating import size_of
+from boxoffice.simulate import Moment, Seller, simulate
 from boxoffice.snapshot import POLL_MAX_SECONDS
 from boxoffice.spec import Spec
 
@@ -21,15 +23,20 @@ POD_LOAD = 0.6
 SPARE_PODS = 1
 """One may be gone: a node, a rollout."""
 SETTLED_PER_SECOND = 1500
-"""Orders of two tickets a second that one settle process takes from Kafka into MySQL on two cores that the engines
-share, a fifth of what `make bench-settle` measures from a backlog: a gateway's answers take time."""
+"""Orders of two tickets a second that one settle process takes from Kafka into MySQL: two thirds of what `make
+bench-settle` measures with a gateway of 200 ms, on two cores that the engines share."""
 PARTITION_ORDERS = 250
 """A second, each: a partition is one consumer's, and its batches wait for the gateway (200 ms)."""
-BUYER_REQUESTS = {"seatMap": 20, "hold": 2, "order": 1, "whereabouts": 10}
-"""Of a buyer inside: looks, a lost seat, an order, asking how it is."""
-SEATS_EACH, BUYS = 1.5, 0.8
+MAP_SECONDS = 3.0
+"""How often the page of a buyer inside asks for the seats; see web/seats.js."""
+VISIT_REQUESTS = {"seatMap": 1, "hold": 2, "whereabouts": 3}
+"""Of a buyer inside, beside that: a seat is lost to somebody else, and the order is looked after."""
+PEAK_SECONDS = 10
+"""Over which the busiest moment is a mean."""
+LONGEST_SECONDS = 3 * 3600
+"""A sale that is not sold out by then has seen its peak."""
 REDIS_INSIDE_BYTES, REDIS_SEAT_BYTES, REDIS_BASE_BYTES = 2000, 200, 64 * 2**20
-"""Of a buyer inside with session, holds and orders; of a seat with its owner; of the server itself."""
+"""Of a buyer inside with session, holds and orders; of a seat with its owner; of the server itself: estimates."""
 REDIS_SPARE = 2.0
 """A copy for a snapshot or a replica may take as much again."""
 
@@ -83,26 +90,29 @@ def parse_bench(text: bytes) -> dict[str, float]:
     except msgspec.MsgspecError as error:
         raise Unprocessable(f"this is no JSON of `make bench`: {error}", code="invalid_bench") from None
     costs = {line.name: line.cpu_micros for line in bench.lines} | {"bytes": bench.memory.bytes_per_buyer}
-    if missing := {"line", "join", *BUYER_REQUESTS} - costs.keys():
+    if missing := {"line", "join", "order", *VISIT_REQUESTS} - costs.keys():
         raise Unprocessable(f"the bench says nothing of {', '.join(sorted(missing))}", code="invalid_bench")
     return costs
 
 
-def plan(spec: Spec, crowd: int, costs: Mapping[str, float], prices: Prices, stay_seconds: float) -> Plan:
-    inside = min(spec.admission.max_active, crowd)
-    visits = inside / stay_seconds
+def plan(spec: Spec, crowd: int, costs: Mapping[str, float], prices: Prices, world: World) -> Plan:
+    """Simulates the sale to see how many come in. Raises BadInput when there is no Lua."""
     seats = sum(map(size_of, spec.seating.sections))
+    line = min(crowd, spec.line.max_waiting)
+    run = simulate([Seller(name="plan", spec=spec, seats=seats, crowd=line)], world, 1, LONGEST_SECONDS)[0]
+    inside, visits = max(moment.inside for moment in run.moments), _visits(run.moments) * world.show
     rates = {
-        "join": min(crowd, spec.line.max_waiting) / JOIN_SECONDS * JOIN_PEAK,
-        "line": max(0, crowd - inside) / _poll_seconds(spec),
-        **{name: times * visits for name, times in BUYER_REQUESTS.items()},
+        "join": line / JOIN_SECONDS * JOIN_PEAK,
+        "line": line / _poll_seconds(spec),
+        **{name: times * visits for name, times in VISIT_REQUESTS.items()},
+        "order": visits * world.buys,
     }
-    rates["order"] = visits * BUYS
+    rates["seatMap"] += inside / MAP_SECONDS
     cores = sum(rate * costs[name] for name, rate in rates.items()) / 1e6
     pods = math.ceil(cores / POD_LOAD) + SPARE_PODS
     settles = math.ceil(rates["order"] / SETTLED_PER_SECOND) + SPARE_PODS
-    memory = _redis_bytes(min(crowd, spec.line.max_waiting), inside, seats, costs["bytes"])
-    hours = _selling_seconds(seats, crowd, visits) / 3600
+    memory = _redis_bytes(line, inside, seats, costs["bytes"])
+    hours = run.moments[-1].at / 3600
     hourly = (pods + settles) * prices.core + memory / 2**30 * prices.gibibyte
     return Plan(
         crowd=crowd,
@@ -131,6 +141,7 @@ def _redis_bytes(waiting: int, inside: int, seats: int, each: float) -> float:
     return REDIS_BASE_BYTES + REDIS_SPARE * (waiting * each + inside * REDIS_INSIDE_BYTES + seats * REDIS_SEAT_BYTES)
 
 
-def _selling_seconds(seats: int, crowd: int, visits: float) -> float:
-    buyers = min(crowd, seats / (SEATS_EACH * BUYS))
-    return buyers / visits
+def _visits(moments: Sequence[Moment]) -> float:
+    """Calls a second, at their most."""
+    called = [0] * PEAK_SECONDS + [moment.called for moment in moments]
+    return max(b - a for a, b in zip(called, called[PEAK_SECONDS:], strict=False)) / PEAK_SECONDS

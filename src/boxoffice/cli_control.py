@@ -29,6 +29,8 @@ from boxoffice.trials import Result, compare, sale_spec, try_all
 app = typer.Typer(rich_markup_mode=None)
 
 SaleFile = Annotated[Path | None, typer.Option("-f", "--file", help="A ConcertSale.")]
+Capacity = Annotated[float, typer.Option(min=1, help="Buyers inside that use up the back end.")]
+Show = Annotated[float, typer.Option(min=0.01, max=1, help="Share of the called who come.")]
 Stay = Annotated[float, typer.Option(min=1, help="Seconds that a buyer stays inside, on the mean.")]
 USUAL = World()
 HEADER = ("SEED", "SETTLES", "OVERSHOOT", "USED", "VARIATION", "OVER", "ETA COVERED", "SOLD OUT", "PEAK LATENCY")
@@ -50,11 +52,11 @@ def simulate(
     check: Annotated[bool, typer.Option("--check", help="The nights of the control code's own figures.")] = False,
     rivals: Annotated[bool, typer.Option("--rivals", help="Other laws beside this one, on the same nights.")] = False,
     minutes: Annotated[int, typer.Option(min=1, max=600, help="How long, when it is not sold out before.")] = 25,
-    capacity: Annotated[float, typer.Option(min=1, help="Buyers inside that use up the back end.")] = USUAL.capacity,
+    capacity: Capacity = USUAL.capacity,
     stay: Annotated[
         float, typer.Option(min=1, help="Seconds that a buyer stays inside, on the mean.")
     ] = World().stay_seconds,
-    show: Annotated[float, typer.Option(min=0.01, max=1, help="Share of the called who come.")] = USUAL.show,
+    show: Show = USUAL.show,
     fault: Annotated[
         list[str] | None,
         typer.Option(help="KIND[=VALUE]@START-END: capacity, show, dark, nan, empty, operator; seconds."),
@@ -220,16 +222,17 @@ def plan(
     file: Annotated[Path, typer.Option("-f", "--file", help="A ConcertSale.")],
     crowd: Annotated[int, typer.Option(min=1, max=100_000_000, help="How many come.")],
     bench: Annotated[Path, typer.Option(help="The JSON of `make bench`, from a machine like yours.")],
-    stay: Annotated[
-        float, typer.Option(min=1, help="Seconds that a buyer stays inside, on the mean.")
-    ] = World().stay_seconds,
+    capacity: Capacity = USUAL.capacity,
+    stay: Stay = USUAL.stay_seconds,
+    show: Show = USUAL.show,
     core_price: Annotated[float, typer.Option(min=0, help="Of a core, an hour.")] = Prices().core,
     memory_price: Annotated[float, typer.Option(min=0, help="Of a GiB, an hour.")] = Prices().gibibyte,
     output: Json = None,
 ) -> None:
     """What a sale needs in its busiest minute: pods, cores, Redis' memory, partitions, and what that costs."""
     prices = Prices(core=core_price, gibibyte=memory_price)
-    found = plan_for(parse_sale(file.read_bytes()).spec, crowd, parse_bench(bench.read_bytes()), prices, stay)
+    world = World(capacity=capacity, stay_seconds=stay, show=show)
+    found = plan_for(parse_sale(file.read_bytes()).spec, crowd, parse_bench(bench.read_bytes()), prices, world)
     if output:
         print_json(found)
     else:
