@@ -104,7 +104,7 @@ class _Sale:
         self.turnstile.waiting += int(self._joined)
         self._joined -= int(self._joined)
         self.turnstile.target = self._in_force(now)
-        calls = 0 if now < self._stop else self.turnstile.beat(now, plant.speed(), plant.show())
+        calls = self.turnstile.beat(now, plant.speed(), plant.show(), now < self._stop)
         self._note_calls(now, calls)
         if self.run.sold_out < 0 and self.turnstile.over:
             self.run.sold_out, self.run.sold = now, self.turnstile.sold

@@ -60,15 +60,15 @@ class Turnstile:
             return "open"
         return "allTaken" if self.inside or self._held else "soldOut"
 
-    def beat(self, now: float, speed: float, show: float) -> int:
-        """A quarter of a second. Returns how many were called."""
+    def beat(self, now: float, speed: float, show: float, stop: bool) -> int:
+        """A quarter of a second. Returns how many were called: nobody while errors stop admission."""
         self.now = now
         departed = self._leave(speed)
         self._claim()
         if self.inside + 1 > self.pacing.most_inside(self.target):
             self.stopped += BEAT
         self._lapse()
-        calls = self._call(show)
+        calls = 0 if stop else self._call(show)
         self.departures, self.mean, self.spread = self.pacing.smoothed(
             self.departures, self.mean, self.spread, departed, calls, BEAT
         )

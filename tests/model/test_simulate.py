@@ -17,7 +17,8 @@ from boxoffice.figures import figures, quantile, settling, waits
 from boxoffice.plant import World, parse_fault
 from boxoffice.rangeexport import fitted
 from boxoffice.sale import parse_sale
-from boxoffice.simulate import SIGNALS, Moment, Seller, simulate
+from boxoffice.simulate import OPENING, SIGNALS, Moment, Seller, simulate
+from boxoffice.spec import Signal
 from boxoffice.trials import ALL_WAITS, compare, night, try_all
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,22 @@ def test_a_sale_in_manual_is_not_steered() -> None:
     run = simulate([Seller(name="one", spec=spec)], World(capacity=100), 1, 120)[0]
     assert run.moments[-1].called == 5 * 120
     assert {decision.limited_by for decision in run.decisions} == {"Manual"}
+
+
+def test_errors_stop_the_calls_and_nothing_else() -> None:
+    spec = parse_sale(SALE.read_bytes()).spec
+    errors = Signal(name="Errors", kind="Errors", query="simulated", setpoint=10)
+    spec = replace(spec, signals=[*SIGNALS, errors])
+    world = World(capacity=500, faults=(parse_fault("capacity=0.1@200-260"),))
+    run = simulate([Seller(name="one", spec=spec)], world, 1, 300)[0]
+    first = next(entry.decision for entry in run.entries if entry.decision.stop_until)
+    start = int(first.at - OPENING) + 1
+    assert 200 < start < 240
+    assert first.limited_by == "Errors"
+    during = run.moments[start : start + 25]
+    assert during[0].called == during[-1].called
+    assert during[0].inside > during[-1].inside
+    assert run.moments[-1].called > during[-1].called
 
 
 def test_advice_is_not_taken() -> None:
