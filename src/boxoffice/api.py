@@ -18,6 +18,7 @@ from boxoffice.polling import admission_of, binding_of, get_line, get_whereabout
 from boxoffice.snapshot import View
 from boxoffice.times import rfc3339
 from boxoffice.tokens import Admission, Ticket
+from boxoffice.traffic import Step
 from boxoffice.wire import JSON, NO_STORE, PRIVATE, Answer, Json, bearer, check_origin, header, read_json
 
 COOKIE_SECONDS = 14 * 86400
@@ -243,11 +244,13 @@ routes = [
     Route("/api/v1/sales", list_sales, methods=["GET"]),
 ]
 
-SHORTCUTS: dict[tuple[str, str], Handler] = {
-    ("GET", "line"): get_line,
-    ("GET", "places/me"): get_whereabouts,
-    ("POST", "places"): join,
-    ("POST", "holds"): take_hold,
-    ("POST", "orders"): place_order,
+SHORTCUTS: dict[tuple[str, str], tuple[Step, Handler]] = {
+    ("GET", "line"): ("line", get_line),
+    ("GET", "places/me"): ("whereabouts", get_whereabouts),
+    ("POST", "places"): ("join", join),
+    ("POST", "admissions"): ("claim", claim),
+    ("POST", "holds"): ("hold", take_hold),
+    ("POST", "orders"): ("order", place_order),
 }
-"""What a crowd sends, by method and what follows the sale in the path: it need not go through the routes."""
+"""What a crowd sends, by method and what follows the sale in the path: it need not go through the routes, and each is a
+step that is counted."""

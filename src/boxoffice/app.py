@@ -32,6 +32,7 @@ from boxoffice.snapshot import Board
 from boxoffice.store import Store
 from boxoffice.tasks import end
 from boxoffice.tokens import KeyRing
+from boxoffice.traffic import Traffic
 from boxoffice.wire import Json, on_error
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,8 @@ def build_app(settings: Settings) -> Starlette:
         context = Context(settings, store, event_log, board, keys, places, accounts, proofs, address_of, past)
         context.cookie = b"visitor" if settings.insecure_cookies else b"__Host-visitor"
         app.context = app.state.context = context
-        app.state.registry = _registry(board)
+        app.traffic = Traffic()
+        app.state.registry = _registry(board, app.traffic)
         await board.beat()
         tasks = [asyncio.create_task(board.run()), asyncio.create_task(Relay(store, event_log, board).run())]
         try:
@@ -76,14 +78,18 @@ class _App(Starlette):
     """What a crowd sends goes straight to its handler: the way through middleware and routes costs as much."""
 
     context: Context
+    traffic: Traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        handler = None
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
-            sale, _, rest = scope["path"][len(PREFIX) :].partition("/")
-            handler = api.SHORTCUTS.get((scope["method"], rest))
-        if handler is None:
+        if scope["type"] != "http":
             return await super().__call__(scope, receive, send)
+        shortcut = None
+        if scope["path"].startswith(PREFIX):
+            sale, _, rest = scope["path"][len(PREFIX) :].partition("/")
+            shortcut = api.SHORTCUTS.get((scope["method"], rest))
+        if shortcut is None:
+            return await super().__call__(scope, receive, self.traffic.counted(send))
+        began, (step, handler) = time.perf_counter(), shortcut
         request, context = Request(scope, receive), self.context
         try:
             response = await api.answer(handler, context, sale, request)
@@ -92,6 +98,7 @@ class _App(Starlette):
         except Exception as error:
             log.exception("%s %s", request.method, request.scope["path"])
             response = await on_error(request, error)
+        self.traffic.count(step, response.status_code, began)
         await response(scope, receive, send)
 
 
@@ -110,9 +117,10 @@ def _assemble(lifespan: Callable[[_App], AbstractAsyncContextManager[None]]) -> 
     )
 
 
-def _registry(board: Board) -> CollectorRegistry:
+def _registry(board: Board, traffic: Traffic) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(SaleCollector(board))
+    registry.register(traffic)
     return registry
 
 

@@ -238,5 +238,11 @@ class Database:
             async with asyncio.timeout(DEADLINE_SECONDS), self._writer.begin() as connection:
                 yield connection
 
+    def connections(self) -> tuple[int, int]:
+        """In use, and at most."""
+        pool = self._engine.pool
+        assert isinstance(pool, sa.QueuePool)
+        return pool.checkedout(), pool.size()
+
     async def close(self) -> None:
         await self._engine.dispose()

@@ -65,6 +65,7 @@ class Partition:
         self._in_doubt = False
         self._busy = False
         self._counted = asyncio.get_running_loop().time()
+        self._busy_seconds = BUSY_SECONDS.labels(str(number))  # there from the start: an idle one counts as 0
         self._applied = 0
         self._tell_at = self._look_at = 0.0
         self._leaving = asyncio.Event()
@@ -145,7 +146,7 @@ class Partition:
         """Now and then, so that a long batch counts while it lasts, and one that cannot be written."""
         now = asyncio.get_running_loop().time()
         if self._busy:
-            BUSY_SECONDS.labels(str(self.number)).inc(now - self._counted)
+            self._busy_seconds.inc(now - self._counted)
         self._counted = now
 
     async def _fetch(self) -> list[Record]:

@@ -45,6 +45,8 @@ GARBAGE = 50_000
 LAG_SECONDS = 2.0
 
 LAG = Gauge("boxoffice_settle_lag", "Records not yet settled", ["partition"])
+POOL_IN_USE = Gauge("boxoffice_ledger_pool_in_use", "Connections to the ledger that are in use")
+POOL_SIZE = Gauge("boxoffice_ledger_pool_size", "Connections to the ledger at most")
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +109,7 @@ async def run(
         store = await reach.open(lambda: Store.open(settings))
         log = await reach.open(lambda: open_log(settings, store))
         ledger = await reach.open(lambda: _open_ledger(settings))
+        _show_pool(ledger)
         gateway = await reach.open(lambda: open_gateway(settings))
         readiness.waits_for = ""
         sink = sink_of(store, log)
@@ -137,6 +140,12 @@ def _spare_the_collector() -> None:
 async def _open_ledger(settings: Settings) -> Ledger:
     await check_tables(settings)
     return await open_ledger(settings)
+
+
+def _show_pool(ledger: Ledger) -> None:
+    """As it is when Prometheus asks."""
+    POOL_IN_USE.set_function(lambda: ledger.connections()[0])
+    POOL_SIZE.set_function(lambda: ledger.connections()[1])
 
 
 @dataclass(slots=True)

@@ -65,4 +65,5 @@ async def test_metrics_of_settlement_are_there() -> None:
     settlement.LAG.remove("0")
     names = ("lag", "orders", "batch_seconds", "busy_seconds", "dead_letters", "faults")
     assert all(f"# HELP boxoffice_settle_{name}" in answer for name in names)
+    assert all(f"# HELP boxoffice_ledger_pool_{name}" in answer for name in ("in_use", "size"))
     assert 'boxoffice_settle_lag{partition="0"} 3.0' in answer
