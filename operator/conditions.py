@@ -163,7 +163,10 @@ def limits(facts: Facts, sight: Sight) -> tuple[str, str]:
         return "Demand", "nobody waits: whoever comes is let in"
     if spec and spec.admission.mode == "Manual":
         return "Manual", f"{spec.admission.per_minute} a minute by spec.admission.perMinute"
-    return "Target", f"{sight.active} of {sight.target} are inside"
+    inside = f"{sight.active} of {sight.target} are inside"
+    if sight.active < FILLED * sight.target:
+        return "Filling", f"only {inside}: they leave as fast as those who are called come"
+    return "Target", inside
 
 
 def _decided(decision: Decision) -> tuple[str, str]:
@@ -265,6 +268,8 @@ def _degraded(facts: Facts) -> Verdict:
     return "False", "EnginesAnswer", "nothing is known to be wrong"
 
 
+FILLED = 0.8
+"""Of the target; with fewer inside it is not the target that holds the pace."""
 QUIET = {"", "NotOpen", "Over", "SoldOut", "Seats", "Policy", "Override", "Demand", "Filling", "Target", "Manual"}
 """What limits a sale without anybody's doing, or what a condition tells of already."""
 NOTABLE = {

@@ -124,7 +124,7 @@ def login(**_: Any) -> kopf.ConnectionInfo:
 
 @kopf.on.startup()
 async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
-    for noisy in ("httpx2", "alembic"):  # kopf shows all that others say too: a line for each call of the API
+    for noisy in ("httpx2", "alembic", "kopf.objects"):  # a line for each call of the API, and for each event
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settings.scanning.disabled = True  # a Role of one namespace is enough
     settings.posting.enabled = False

@@ -53,6 +53,8 @@ class Steering:
         entry = decided(name, state, readings, load, rules, now)
         await self._write(name, spec, sight, entry.decision)
         self._keep(name, entry)
+        if steers(spec):
+            self._log(line(entry))
         return Steered(entry.decision, "; ".join(f"{r.name}: {r.message}" for r in readings if r.message))
 
     def forget(self, present: Sequence[str]) -> None:
@@ -99,7 +101,6 @@ class Steering:
         TARGET.labels(name).set(entry.decision.active_target)
         for signal in entry.after.seen:
             PRESSURE.labels(name, signal).set(entry.decision.pressures.get(signal, float("nan")))
-        self._log(line(entry))
 
 
 def steers(spec: Spec) -> bool:

@@ -125,17 +125,33 @@ def to_let_more_in(sale: SeenSale) -> str:
     over = "stop calling by hand: kubectl sale rate " + name + " auto"
     by_hand = f"kubectl sale rate {name} {max(60, 2 * a.per_minute)}"
     inside = f"raise spec.admission.maxActive ({a.max_active:,})"
+    held = f"raise spec.admission.minActive ({a.min_active:,}); or {by_hand}"
     return {
         "Override": f"kubectl sale resume {name} --why '…'",
         "Policy": "set spec.policy to Open",
         "NotOpen": "wait for opensTime: it opens by itself; an earlier opensTime opens it earlier",
         "Seats": "seats that come back call the next in line; a shorter spec.hold.seconds brings them back sooner",
         "Manual": f"{by_hand}; or {over}",
-        "Target": inside if a.mode == "Manual" else f"raise spec.admission.minActive ({a.min_active:,}); or {by_hand}",
+        "Target": f"raise spec.admission.initialActive ({a.initial_active:,}), which stands while there are no signals",
+        "Filling": "nothing to do: those who are called come in as fast as others leave",
+        "Maximum": inside,
+        "Minimum": held,
+        "Budget": "raise the operator's budgetMaxActive, or this sale's spec.admission.weight",
+        "SignalsStale": "mend the signals that the condition SignalsFresh names; meanwhile nothing goes up",
+        "Fallback": f"mend the signals that the condition SignalsFresh names; or {by_hand}",
+        "Draining": "nothing to do: those inside leave until the last cut is reached",
         "Demand": "nothing to do: whoever comes is let in",
         "SoldOut": "nothing to do: there is no seat left",
         "Over": "nothing to do: the sale is over",
-    }.get(sale.status.admission.limited_by, "")
+    }.get(sale.status.admission.limited_by, _by_signal(sale))
+
+
+def _by_signal(sale: SeenSale) -> str:
+    """Nothing for a word that is no signal's name either."""
+    limit = sale.status.admission.limited_by
+    if limit not in [signal.name for signal in sale.spec.signals]:
+        return ""
+    return f"give what {limit} measures more room, or raise its setpoint; {sale.name} gets what it can take by itself"
 
 
 def _seen(sale: SeenSale) -> str:

@@ -29,6 +29,10 @@ class SeenLine(_Seen, frozen=True, kw_only=True):
     max_waiting: int = 0
 
 
+class SeenSignal(_Seen, frozen=True, kw_only=True):
+    name: str
+
+
 class SeenSpec(_Seen, frozen=True, kw_only=True):
     title: str = ""
     pre_queue_time: datetime | None = None
@@ -37,6 +41,7 @@ class SeenSpec(_Seen, frozen=True, kw_only=True):
     policy: str = "Open"
     line: SeenLine = SeenLine()
     admission: SeenAdmission = SeenAdmission()
+    signals: list[SeenSignal] = []
 
 
 class SeenCondition(_Seen, frozen=True, kw_only=True):

@@ -90,7 +90,8 @@ def test_nothing_new_is_the_same_status() -> None:
         ({"sight": sight(state="allTaken", free=0)}, "Seats"),
         ({"sight": sight(waiting=0)}, "Demand"),
         ({"spec": spec(admission={"mode": "Manual", "perMinute": 60})}, "Manual"),
-        ({}, "Target"),
+        ({}, "Filling"),
+        ({"sight": sight(active=190)}, "Target"),
     ],
 )
 def test_what_limits(seen: dict[str, Any], word: str) -> None:

@@ -36,7 +36,7 @@ def test_says_the_pace_and_what_limits_it() -> None:
     assert words["mode"] == "Auto: between 50 and 2,000 inside, 400 at the opening"
     assert words["pace"] == "612 a minute; 380 inside of 400 that should be; 1,200 wait"
     assert words["limited by"] == "Target: as wanted"
-    assert words["to let more in"].startswith("raise spec.admission.minActive (50)")
+    assert words["to let more in"].startswith("raise spec.admission.initialActive (400)")
     assert "Applied: the pods have it" in words["Ready"]
 
 
@@ -79,8 +79,12 @@ def test_says_what_state_the_times_make(spec: dict[str, str], state: str) -> Non
         ("NotOpen", {}, "opens by itself"),
         ("Seats", {}, "spec.hold.seconds"),
         ("Manual", MANUAL, "kubectl sale rate tide-seoul 1200; or"),
-        ("Target", MANUAL, "raise spec.admission.maxActive (400)"),
-        ("Target", {"minActive": 50}, "raise spec.admission.minActive (50)"),
+        ("Target", {"initialActive": 50}, "raise spec.admission.initialActive (50)"),
+        ("Maximum", {"maxActive": 400}, "raise spec.admission.maxActive (400)"),
+        ("Minimum", {"minActive": 50}, "raise spec.admission.minActive (50)"),
+        ("SignalsStale", {}, "mend the signals"),
+        ("Fallback", {}, "mend the signals"),
+        ("Budget", {}, "budgetMaxActive"),
         ("Demand", {}, "nothing to do"),
         ("SoldOut", {}, "no seat left"),
         ("Over", {}, "the sale is over"),
@@ -88,6 +92,11 @@ def test_says_what_state_the_times_make(spec: dict[str, str], state: str) -> Non
 )
 def test_says_what_would_let_more_in(limit: str, admission: dict[str, object], advice: str) -> None:
     assert advice in to_let_more_in(seen(spec={"admission": admission}, admission={"limitedBy": limit}))
+
+
+def test_a_signal_that_limits_is_named() -> None:
+    spec = {"signals": [{"name": "DatabaseCpu"}]}
+    assert "what DatabaseCpu measures" in to_let_more_in(seen(spec=spec, admission={"limitedBy": "DatabaseCpu"}))
 
 
 def test_says_nothing_of_a_limit_that_it_does_not_know() -> None:
