@@ -110,7 +110,9 @@ def decide(state: State, readings: Sequence[Reading], load: Load, rules: Rules, 
     """May be called at any time: the target moves in steps of ten seconds. Never raises."""
     now, admission = round(now, 3), rules.admission
     found = judge(rules.signals, readings, state.seen, now)
-    state = replace(state, seen=found.seen)
+    # A clock that was set back must not make a pause of seconds one of hours.
+    until = min(state.stop_until, now + STOP_SECONDS)
+    state = replace(state, seen=found.seen, stop_until=until, braked=min(state.braked, now))
     if found.stop:
         state = replace(state, stop_until=now + STOP_SECONDS, stop_by=found.stop)
     if load.state != "open":

@@ -269,6 +269,8 @@ def check_step(before: State, after: State, decision: Decision) -> None:
     low, high = ADMISSION.min_active, ADMISSION.max_active
     assert low <= after.target <= high
     assert low <= decision.active_target <= high
+    assert decision.stop_until <= decision.at + 30
+    assert after.braked <= decision.at
     assert decision.limited_by
     assert decision.reason
     was = min(max(before.target, low), high)
