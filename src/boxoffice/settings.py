@@ -153,7 +153,7 @@ class Settings:
     """Where the operator answers /livez, /readyz and /metrics. 0: any free port."""
 
     budget_max_active: int = 0
-    """Buyers inside of all sales together at most, shared by `spec.admission.weight`. 0: each sale has its own bound."""
+    """Buyers inside of all sales together at most, shared by `spec.admission.weight`. 0: each has its own bound."""
 
     lease: str = "boxoffice-operator"
     """Name of the Lease that says whose turn it is, when there are two operators."""
