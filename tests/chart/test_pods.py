@@ -235,5 +235,5 @@ def test_images(helm: Helm) -> None:
     images = {container["image"] for pod in pods.values() for container in pod["containers"]}
     assert f"registry.example.com/mirror/boxoffice@{digest}" in images
     assert all(image.startswith("registry.example.com/mirror/") for image in images)
-    assert len(images) == 5
+    assert len(images) == 6
     assert all(pod["imagePullSecrets"] == [{"name": "pull"}] for pod in pods.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.chart.conftest import FULL, Helm, Release, Resource
 
@@ -249,6 +250,35 @@ def test_engines_for_development_are_sized_from_their_limits(helm: Helm) -> None
     assert "innodb-buffer-pool-size=1536M" in release.get("Secret", "mysql")["stringData"]["my.cnf"]
     heap = {v["name"]: v["value"] for v in release.pods()["kafka"]["containers"][0]["env"]}["KAFKA_HEAP_OPTS"]
     assert heap.endswith("-Xmx512m")
+
+
+def test_prometheus_of_dev_scrapes_what_the_default_signals_ask_for(dev: Release) -> None:
+    config = yaml.safe_load(dev.get("ConfigMap", "prometheus")["data"]["prometheus.yml"])
+    assert config["global"]["scrape_interval"] == "5s"
+    found = {job["job_name"]: job["dns_sd_configs"][0]["port"] for job in config["scrape_configs"]}
+    assert found == {"app": 8083, "settle": 8085, "operator": 8085, "mysql": 9256}
+    for job, port in found.items():
+        assert dev.get("Service", f"{job}-pods")["spec"]["ports"][0]["port"] == port
+    [rule] = dev.get("NetworkPolicy", "prometheus")["spec"]["egress"]
+    assert {port["port"] for port in rule["ports"]} == set(found.values())
+
+
+def test_the_exporter_sees_mysql_and_is_seen_by_prometheus_alone(helm: Helm, dev: Release) -> None:
+    pod = dev.pods()["mysql"]
+    exporter = pod["containers"][1]
+    assert pod["shareProcessNamespace"] is True
+    assert [mount["subPath"] for mount in exporter["volumeMounts"]] == ["exporter.yml"], "no password"
+    files = dev.get("Secret", "mysql")["stringData"]
+    [group] = yaml.safe_load(files["exporter.yml"])["process_names"]
+    assert group["name"] == "mysqld"
+    assert f"exec mysqld {group['cmdline'][0]}" in files["start.sh"]
+    clients, metrics = dev.get("NetworkPolicy", "mysql")["spec"]["ingress"]
+    assert (clients["ports"], metrics["ports"]) == ([{"port": 3306}], [{"port": 9256}])
+    [peer] = metrics["from"]
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "prometheus"
+    without = helm.template({"dev.enabled": True, "dev.prometheus.enabled": False})
+    assert [container["name"] for container in without.pods()["mysql"]["containers"]] == ["mysql"]
+    assert "exporter.yml" not in without.get("Secret", "mysql")["stringData"]
 
 
 def test_the_log_of_dev_has_a_good_id(dev: Release) -> None:

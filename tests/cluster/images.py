@@ -63,7 +63,7 @@ class Image:
 
 def in_cluster() -> list[str]:
     """The names of those that pods use."""
-    return ["pause", "base", "app", "k6", "valkey", "kafka", "mysql", "prometheus"]
+    return ["pause", "base", "app", "k6", "valkey", "kafka", "mysql", "prometheus", "exporter"]
 
 
 def _catalogue() -> dict[str, Image]:
@@ -79,6 +79,7 @@ def _catalogue() -> dict[str, Image]:
         Image("kafka", DOCKERFILES / "kafka", from_base, contexts={"jars": kafka}, files=[kafka / "pom.xml"]),
         Image("mysql", DOCKERFILES / "mysql", from_base, contexts={"tree": mysql}, files=[mysql / "usr/sbin/mysqld"]),
         Image("prometheus", DOCKERFILES / "prometheus", from_base),
+        Image("exporter", DOCKERFILES / "exporter", from_base),
         Image("k6", ROOT / "load", ["k6-base"], ["BASE=localhost/boxoffice/k6-base:dev"]),
         Image(
             "app",

@@ -17,7 +17,7 @@ from tests.cluster.programs import ROOT
 CHART = ROOT / "chart"
 INSTALL_SECONDS = 180
 KNOWN_SECONDS = 10
-ENGINES = ("valkey", "kafka", "mysql", "prometheus")
+ENGINES = ("valkey", "kafka", "mysql", "prometheus", "exporter")
 
 Values = dict[str, Any]
 

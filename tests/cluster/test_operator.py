@@ -14,8 +14,10 @@ import httpx2
 import pytest
 
 from boxoffice.override import ANNOTATION, Override
+from boxoffice.sale import parse_sale
 from boxoffice.spec import Policy
 from tests.cluster.cluster import Cluster, Resource
+from tests.cluster.programs import ROOT
 from tests.cluster.release import Release, Values
 from tests.cluster.test_two_releases import MAKE_DATABASE
 from tests.cluster.usage import quantity
@@ -24,6 +26,7 @@ from tests.integration.house import resource
 
 READY_SECONDS, EFFECT_SECONDS, TOLD_SECONDS = 10, 2.0, 25
 LOOK_SECONDS = 0.05
+SCRAPED_SECONDS = 25
 IDLE_MEBIBYTES = 120
 MEBIBYTE = 1024 * 1024
 
@@ -192,6 +195,27 @@ def test_it_is_small_while_nothing_goes_on(box: Release, cluster: Cluster, say: 
     mebibytes = quantity(container["usage"]["memory"]) / MEBIBYTE
     say(f"the operator's pod takes {mebibytes:.0f} MiB")
     assert mebibytes <= IDLE_MEBIBYTES
+
+
+def test_prometheus_answers_every_default_signal(box: Release, say: Callable[[str], None]) -> None:
+    """With one number each, NaN where nothing happened; a rate of a new pod takes two scrapes."""
+    signals = parse_sale((ROOT / "manifests/concertsale.yaml").read_bytes()).spec.signals
+    found = {signal.name: signal_value(box, signal.query) for signal in signals}
+    say("Prometheus answers " + ", ".join(f"{name} {value:.3g}" for name, value in found.items()))
+    assert found["DatabaseCpu"] > 0, "MySQL is not seen by the exporter beside it"
+
+
+def signal_value(box: Release, query: str) -> float:
+    """Raises where it is not one number."""
+    answers = list[Resource]()
+
+    def one_number() -> bool:
+        answer = httpx2.get(f"{box.url('prometheus')}/api/v1/query", params={"query": query}, timeout=10).json()
+        answers[:] = answer["data"]["result"]
+        return len(answers) == 1
+
+    until(one_number, SCRAPED_SECONDS)
+    return float(answers[0]["value"][1])
 
 
 def elsewhere(box: Release, namespace: str) -> Values:

@@ -74,4 +74,10 @@ init.sql: |
   GRANT {{ $rights }} ON `boxoffice%`.* TO {{ $user }}@'%';
   {{- end }}
   GRANT ALL ON gateway.* TO boxoffice@'%';
+{{- if .root.Values.dev.prometheus.enabled }}
+exporter.yml: |
+  process_names:
+    - name: mysqld
+      cmdline: ["--defaults-file=/etc/boxoffice/my.cnf"]
+{{- end }}
 {{- end }}
