@@ -217,7 +217,8 @@ class _Step:
             return math.log(max(BRAKE_MOST, filled * max(BRAKE_MOST, 1 / p)))
         if self.probing:
             return min(PROBE_GAIN, math.log(PROBE_GOAL / self.expected))
-        return _clip(KP * (self.error - self.state.error) + KP * STEP_SECONDS / TI_SECONDS * self.error, *STEP_RANGE)
+        move = KP * (self.error - self.state.error) + KP * STEP_SECONDS / TI_SECONDS * self.error
+        return _clip(move, STEP_RANGE[0], 0.0 if self.error < 0 else STEP_RANGE[1])  # too much is no time to grow
 
     def _bar(self, wish: float) -> tuple[str, str]:
         """What forbids the move, or any move up; and why. ('', '') when nothing does."""

@@ -130,6 +130,11 @@ def test_a_step_keeps_to_its_envelope() -> None:
     assert back.target == pytest.approx(1.1 * high.target), "the error fell by half: four times as much were due"
 
 
+def test_what_is_too_much_but_falls_is_no_time_to_grow() -> None:
+    (high, _), (lower, decision) = steps(begin(1000, NOW), RULES, {"DatabaseCpu": 1.0}, {"DatabaseCpu": 0.75})
+    assert lower.target == high.target, decision.reason
+
+
 def test_nobody_there_no_increase() -> None:
     state = begin(1000, NOW)
     quiet = Load(state="open", active=700)
