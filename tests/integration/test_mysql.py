@@ -16,7 +16,7 @@ from boxoffice.database import DEADLINE_SECONDS, connect
 from boxoffice.errors import LedgerBusy, LedgerUnavailable
 from boxoffice.ledger import Ledger, open_ledger
 from boxoffice.local.mysql import LocalMariaDb, LocalMySql, SqlServer
-from boxoffice.migrations import migrate
+from boxoffice.migrations import downgrade, migrate
 from boxoffice.settings import Settings
 from boxoffice.tables import orders, positions
 from tests.integration.test_ledger_contract import claim, order
@@ -161,9 +161,10 @@ async def test_where_tls_is_asked_for_nothing_goes_in_the_clear(tmp_path: Path, 
 
 
 async def test_a_large_table_gets_an_index_while_settlement_writes(settings: Settings) -> None:
-    await migrate(settings, "0001")
+    await migrate(settings)
     ledger = await open_ledger(settings)
     sale = await ledger.ensure_sale("tide-seoul", DIGEST, "{}", 10)
+    await downgrade(settings, "0001")
     mine = await ledger.record_batch(await claim(ledger), 1, 0, [order(sale, 0, [0])], [])
     await multiply_orders(ledger, ROWS)
     migrating, batches = asyncio.create_task(migrate(settings, online=True)), 0
