@@ -36,7 +36,7 @@ BATCH_SECONDS = Histogram(
 )
 BUSY_SECONDS = Counter(
     "boxoffice_settle_busy_seconds",
-    "With orders in hand; the rate, averaged over the partitions, is the busy fraction",
+    "With orders in hand, by how full the batch is; the rate, averaged over the partitions, is the busy fraction",
     ["partition"],
 )
 
@@ -63,7 +63,7 @@ class Partition:
         self._log_id = log_id
         self._records: list[Record] = []
         self._in_doubt = False
-        self._busy = False
+        self._load = 0.0
         self._counted = asyncio.get_running_loop().time()
         self._busy_seconds = BUSY_SECONDS.labels(str(number))  # there from the start: an idle one counts as 0
         self._applied = 0
@@ -92,6 +92,8 @@ class Partition:
             except Exception:
                 FAULTS.labels("unexpected").inc()
                 logger.exception("partition %d pauses %.1f s", self.number, pause)
+            if self._records:
+                self._set_load(1.0)
             await self._pause(pause * random.uniform(0.8, 1.2))
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
@@ -138,25 +140,27 @@ class Partition:
     def _drop_settled(self, claim: Claim) -> None:
         self._records = [record for record in self._records if record.offset >= claim.next]
 
-    def _set_busy(self, busy: bool) -> None:
+    def _set_load(self, load: float) -> None:
+        """A batch counts by how full it is, for orders that come meanwhile go into the next one; one that a fault holds
+        up counts as full."""
         self.count_busy()
-        self._busy = busy
+        self._load = load
 
     def count_busy(self) -> None:
         """Now and then, so that a long batch counts while it lasts, and one that cannot be written."""
         now = asyncio.get_running_loop().time()
-        if self._busy:
-            self._busy_seconds.inc(now - self._counted)
+        self._busy_seconds.inc((now - self._counted) * self._load)
         self._counted = now
 
     async def _fetch(self) -> list[Record]:
         self._waiting = True
-        self._set_busy(False)
+        self._set_load(0.0)
+        most = self._desk.settings.settle_batch
         try:
-            records = await self._consumer.fetch(self.number, self._desk.settings.settle_batch, WAIT_SECONDS)
+            records = await self._consumer.fetch(self.number, most, WAIT_SECONDS)
         finally:
             self._waiting = False
-        self._set_busy(bool(records))
+        self._set_load(len(records) / most)
         return records
 
     async def _rest(self, claim: Claim) -> None:

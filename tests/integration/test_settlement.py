@@ -26,7 +26,7 @@ from boxoffice.events import OrderPlaced, encode
 from boxoffice.gateway import Charge, ChargeRecord, Outcome, PaymentGateway, open_gateway
 from boxoffice.ledger import Claim, Ledger
 from boxoffice.orderrecords import SettledOrder
-from boxoffice.partition import Desk
+from boxoffice.partition import BUSY_SECONDS, Desk
 from boxoffice.sale import parse_sale
 from boxoffice.salerecords import SaleRecord
 from boxoffice.settings import Settings
@@ -346,6 +346,33 @@ async def test_a_replayed_letter_is_settled_or_comes_back_counted(scene: Scene) 
     assert [entry["what"] for entry in await scene.ledger.trail()] == ["dead letter discarded", "dead letter replayed"]
     with pytest.raises(NotFound):
         await deadletters.show_letter(scene.ledger, 999)
+
+
+# -- how busy ----------------------------------------------------------------------------------------------------
+
+
+def busy_seconds() -> float:
+    """Of all partitions."""
+    return sum(s.value for metric in BUSY_SECONDS.collect() for s in metric.samples if s.name.endswith("_total"))
+
+
+async def test_a_batch_that_is_far_from_full_is_far_from_busy(scene: Scene) -> None:
+    """However long it takes: orders that come meanwhile go into the next one."""
+    events = [event(scene.sale, [i]) for i in range(10)]
+    scene.gateway.before_answer = {events[0].order: lambda: asyncio.sleep(0.5)}
+    await publish_together(scene.log, *events)
+    before, began = busy_seconds(), time.monotonic()
+    await scene.settle_all()
+    share = 10 / scene.settings.settle_batch
+    assert 0.5 * share <= busy_seconds() - before <= (time.monotonic() - began) * share
+
+
+async def test_one_that_a_fault_holds_up_is_busy(scene: Scene) -> None:
+    scene.gateway.failures = 3  # pauses of about 0.1, 0.2 and 0.4 s
+    await publish_together(scene.log, event(scene.sale, [1]))
+    before, began = busy_seconds(), time.monotonic()
+    await scene.settle_all()
+    assert 0.5 < busy_seconds() - before < time.monotonic() - began
 
 
 # -- faults of the gateway ---------------------------------------------------------------------------------------
