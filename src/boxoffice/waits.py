@@ -93,6 +93,10 @@ def waits(joins: Sequence[Stretch], calls: Sequence[Stretch]) -> Iterator[Piece]
         j += call.last <= join.last
 
 
+POINT_MS = 0.001
+"""Waits that are no further apart are one: a density over less is no number any more."""
+
+
 class Spread:
     """How waits are spread: how many are no longer than, and how long all but the longest few per cent are."""
 
@@ -101,7 +105,7 @@ class Spread:
         lumps: dict[float, float] = defaultdict(float)
         for piece in pieces:
             width = piece.longest - piece.shortest
-            if width > 0:
+            if width >= POINT_MS:
                 slopes[piece.shortest] += piece.numbers / width
                 slopes[piece.longest] -= piece.numbers / width
             else:
@@ -137,7 +141,7 @@ class Spread:
         if i == len(self._at):
             return self.total
         width = self._at[i] - self._at[i - 1]
-        return self._below[i - 1] + (self._below[i] - self._below[i - 1]) * (ms - self._at[i - 1]) / width
+        return self._below[i - 1] + (self._below[i] - self._below[i - 1]) * ((ms - self._at[i - 1]) / width)
 
     def percentile(self, percent: float) -> float:
         """The wait that so many per cent do not exceed (ms); 0 of nothing."""

@@ -102,4 +102,6 @@ def test_metrics_are_scraped(box: Release) -> None:
     query = box.url("prometheus") + "/api/v1/query"
     with httpx2.Client(timeout=10) as client:
         answer = client.get(query, params={"query": "up == 1"}).json()
-    assert {result["metric"]["job"] for result in answer["data"]["result"]} >= {"app", "settle", "operator"}, json.dumps(answer)
+    assert {result["metric"]["job"] for result in answer["data"]["result"]} >= {"app", "settle", "operator"}, (
+        json.dumps(answer)
+    )
