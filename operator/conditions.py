@@ -9,9 +9,8 @@ from typing import Literal
 import msgspec
 
 from boxoffice.control import Decision
-from boxoffice.snapshot import View
-from boxoffice.spec import Spec
 from boxoffice.status import AdmissionStatus, Condition, ConditionType, DrawStatus, Seats, Status
+from facts import Facts, Sight
 
 MOST_MESSAGE = 1024
 OVER = AdmissionStatus(limited_by="Over", reason="the sale is over; its orders are in the ledger")
@@ -19,86 +18,6 @@ OVER = AdmissionStatus(limited_by="Over", reason="the sale is over; its orders a
 Truth = Literal["True", "False", "Unknown"]
 Verdict = tuple[Truth, str, str]
 """Status, reason and message of a condition."""
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """Why something is not as the resource says: a reason as conditions have them, and a sentence."""
-
-    reason: str
-    message: str
-
-
-class Sight(msgspec.Struct, frozen=True, kw_only=True):
-    """The sale as of a beat."""
-
-    uid: str
-    state: str
-    """scheduled | prequeue | open | hold | drain | allTaken | soldOut | closed"""
-    policy: str
-    """In force: the strictest of resource and override."""
-    waiting: int
-    active: int
-    target: int
-    per_minute: int
-    taken: int
-    """Held or being paid."""
-    sold: int
-    total: int
-    free: int
-    opened_ms: int
-
-    @classmethod
-    def of(cls, view: View) -> Sight:
-        return cls(
-            uid=view.uid.hex(),
-            state=view.state,
-            policy=view.policy,
-            waiting=view.waiting,
-            active=view.active,
-            target=view.target,
-            per_minute=view.per_minute,
-            taken=view.held + view.paying,
-            sold=view.sold,
-            total=view.total,
-            free=view.free,
-            opened_ms=view.counts["opened_ms"],
-        )
-
-
-class Overriding(msgspec.Struct, frozen=True):
-    """An override that counts now."""
-
-    policy: str
-    who: str
-    why: str
-
-
-class Steered(msgspec.Struct, frozen=True):
-    """A decision, and why some of its signals have no number; '' when all have."""
-
-    decision: Decision
-    silent: str
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a status is made of."""
-
-    generation: int
-    spec: Spec | None
-    """None: the resource has none that can work."""
-    sight: Sight | None
-    """None: Redis could not be asked, or does not have the sale."""
-    unready: Fault | None = None
-    """Why the spec is not in force."""
-    store: Fault | None = None
-    ledger: Fault | None = None
-    override: Overriding | None = None
-    annotation: Fault | None = None
-    """Why the annotation is not obeyed."""
-    archived: bool = False
-    """Over, and all of it in the ledger alone."""
-    steered: Steered | None = None
-    """What was decided by signals; None where they have no say."""
 
 
 def status_of(before: Status, facts: Facts, now: datetime) -> Status:

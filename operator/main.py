@@ -20,13 +20,13 @@ from typing import Any
 import kopf
 
 from boxoffice import crd
+from boxoffice.board import Board
 from boxoffice.errors import ClusterUnavailable
 from boxoffice.kubeapi import Account, KubeApi, open_kube_api
 from boxoffice.ledger import Ledger, open_ledger
 from boxoffice.migrations import check_tables
 from boxoffice.probe import Readiness, serve_probes
 from boxoffice.settings import Settings
-from boxoffice.snapshot import Board
 from boxoffice.standby import persist
 from boxoffice.store import Store
 from boxoffice.tasks import end

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import overrides
 from boxoffice import sales
+from boxoffice.board import Board
 from boxoffice.errors import (
     ClusterUnavailable,
     Conflict,
@@ -24,9 +25,9 @@ from boxoffice.override import Override
 from boxoffice.sale import ConcertSale, convert_sale
 from boxoffice.salerecords import SaleRecord
 from boxoffice.sales import OldWriter, Writer
-from boxoffice.snapshot import Board, View
+from boxoffice.snapshot import View
 from boxoffice.store import Store
-from conditions import Facts, Fault, Overriding, Sight
+from facts import Facts, Fault, Overriding, Sight
 from resources import Resource, Resources
 from turn import Turn
 

@@ -17,7 +17,7 @@ from boxoffice.decisionlog import Entry, decided, line
 from boxoffice.readings import Load, Reading, Rules
 from boxoffice.spec import Signal, Spec
 from boxoffice.store import Store
-from conditions import Sight, Steered
+from facts import Sight, Steered
 from prometheus import Prometheus
 from turn import Turn
 

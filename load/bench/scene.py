@@ -16,11 +16,12 @@ from typing import TypeVar
 import msgspec
 
 from boxoffice import admission, holds, line, tokens
+from boxoffice.board import Board
 from boxoffice.identity import Places, new_visitor
 from boxoffice.sale import record_of
 from boxoffice.seating import Seating
 from boxoffice.settings import Settings
-from boxoffice.snapshot import Board, View
+from boxoffice.snapshot import View
 from boxoffice.spec import AbuseSpec, AdmissionSpec, HoldSpec, LineSpec, SeatingSpec, Section, Spec
 from boxoffice.store import Store
 from boxoffice.tokens import Admission, KeyRing, Ticket

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from boxoffice import deadletters, pages, sales
 from boxoffice.audit import audit
+from boxoffice.board import Board
 from boxoffice.errors import BoxofficeError, Unauthorized
 from boxoffice.eventlog import EventLog, open_log
 from boxoffice.gateway import open_gateway
@@ -27,7 +28,6 @@ from boxoffice.ledger import Ledger, open_ledger
 from boxoffice.probe import STALE_SECONDS
 from boxoffice.sale import MAX_RESOURCE_BYTES, dump_sale, parse_sale, to_builtins
 from boxoffice.settings import Settings
-from boxoffice.snapshot import Board
 from boxoffice.spec import Policy
 from boxoffice.store import Store
 from boxoffice.tasks import end

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from boxoffice import api, openapi, pages
+from boxoffice.board import Board
 from boxoffice.context import Context
 from boxoffice.errors import BoxofficeError
 from boxoffice.eventlog import open_log
@@ -28,7 +29,6 @@ from boxoffice.polling import PREFIX
 from boxoffice.probe import STALE_SECONDS
 from boxoffice.proof import Proofs
 from boxoffice.settings import Settings
-from boxoffice.snapshot import Board
 from boxoffice.store import Store
 from boxoffice.tasks import end
 from boxoffice.tokens import KeyRing

@@ -17,9 +17,9 @@ import typer
 from boxoffice.errors import BoxofficeError
 
 if TYPE_CHECKING:  # `kubectl sale` starts without them
+    from boxoffice.board import Board
     from boxoffice.ledger import Ledger
     from boxoffice.settings import Settings
-    from boxoffice.snapshot import Board
     from boxoffice.store import Store
 
 T = TypeVar("T")
@@ -80,9 +80,9 @@ class Office:
 @asynccontextmanager
 async def open_office(reading: bool = False) -> AsyncIterator[Office]:
     """`reading`: the ledger as the user who may only do that. Raises StoreUnavailable."""
+    from boxoffice.board import Board
     from boxoffice.ledger import open_ledger
     from boxoffice.settings import Settings
-    from boxoffice.snapshot import Board
     from boxoffice.store import Store
 
     settings = Settings.from_env()

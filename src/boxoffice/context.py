@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from boxoffice.board import Board
 from boxoffice.eventlog import EventLog
 from boxoffice.identity import Accounts, Places
 from boxoffice.ledgerreader import LedgerReader
@@ -12,7 +13,6 @@ from boxoffice.line import Polls
 from boxoffice.proof import Proofs
 from boxoffice.recent import Recent
 from boxoffice.settings import Settings
-from boxoffice.snapshot import Board
 from boxoffice.store import Store
 from boxoffice.tokens import KeyRing, Ticket
 

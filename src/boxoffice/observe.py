@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
-from boxoffice.snapshot import Board
+from boxoffice.board import Board
 
 _GAUGES = {
     "waiting": ("boxoffice_line_waiting", "Buyers in line whose number has not been called."),

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from boxoffice import events, failpoint
 from boxoffice.admission import entry_args, refused_entry
+from boxoffice.board import Board
 from boxoffice.errors import (
     BoxofficeError,
     Conflict,
@@ -27,7 +28,7 @@ from boxoffice.errors import (
 )
 from boxoffice.eventlog import EventLog
 from boxoffice.holds import price
-from boxoffice.snapshot import Board, View
+from boxoffice.snapshot import View
 from boxoffice.store import Store
 from boxoffice.times import rfc3339
 from boxoffice.tokens import Admission

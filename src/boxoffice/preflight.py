@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from boxoffice import sales
+from boxoffice.board import Board
 from boxoffice.check import Check, Part, failed, ok, warning
 from boxoffice.durations import short
 from boxoffice.enginechecks import (
@@ -28,7 +29,7 @@ from boxoffice.prometheuschecks import prometheus_checks
 from boxoffice.retention import AFTER_SECONDS
 from boxoffice.sale import ConcertSale, to_ms
 from boxoffice.settings import Settings
-from boxoffice.snapshot import Board, View
+from boxoffice.snapshot import View
 from boxoffice.store import Store
 from boxoffice.tokens import KeyRing
 

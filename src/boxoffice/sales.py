@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 
 from boxoffice.archive import is_over
+from boxoffice.board import Board
 from boxoffice.errors import Conflict, Gone, LedgerUnavailable, NotFound, Unprocessable
 from boxoffice.ledger import Ledger
 from boxoffice.override import MOST_WHO, MOST_WHY
 from boxoffice.sale import ConcertSale, Metadata, record_of
 from boxoffice.salerecords import Sums
 from boxoffice.seating import Seating
-from boxoffice.snapshot import Board, View
+from boxoffice.snapshot import View
 from boxoffice.spec import Policy, Spec
 from boxoffice.store import Store
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from boxoffice.admission import claim
+from boxoffice.board import Board
 from boxoffice.embedded import EmbeddedStore
 from boxoffice.errors import Conflict, LogUnavailable, Unavailable
 from boxoffice.eventlog import EventLog, Headers, Position, open_log
@@ -17,7 +18,7 @@ from boxoffice.holds import HoldRequest, take
 from boxoffice.line import exchange, join
 from boxoffice.payments import LEASE_MS, OrderRequest, Relay, place_order, read_order
 from boxoffice.settings import Settings
-from boxoffice.snapshot import Board, View
+from boxoffice.snapshot import View
 from boxoffice.store import Store
 from boxoffice.tokens import Admission, KeyRing
 from tests.integration.house import SALE, resource

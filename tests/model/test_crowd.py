@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from boxoffice.admission import claim, entry_args
+from boxoffice.board import Board
 from boxoffice.embedded import EmbeddedStore
 from boxoffice.errors import Conflict, TooMany
 from boxoffice.holds import HoldRequest, take
 from boxoffice.line import join
-from boxoffice.snapshot import Board, View
+from boxoffice.snapshot import View
 from boxoffice.store import Store
 from boxoffice.tokens import Admission, KeyRing, Ticket
 from tests.conftest import KEYS

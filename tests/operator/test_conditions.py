@@ -13,7 +13,8 @@ from boxoffice.control import Decision
 from boxoffice.sale import convert_sale
 from boxoffice.spec import Spec
 from boxoffice.status import Status
-from conditions import ADMITTING, Facts, Fault, Overriding, Sight, Steered, changes, limits, status_of
+from conditions import ADMITTING, changes, limits, status_of
+from facts import Facts, Fault, Overriding, Sight, Steered
 from tests.integration.house import resource
 
 NOW = datetime(2026, 11, 23, 20, 0, tzinfo=UTC)
