@@ -57,6 +57,7 @@ async def sampled(house: House) -> AsyncIterator[None]:
         task = asyncio.create_task(often())
         try:
             yield
+            await asyncio.sleep(SLOT_MS / 1000)  # a slot has one sample, and this one's may be there
             await samples.take()
         finally:
             await end([task])
