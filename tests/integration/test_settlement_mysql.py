@@ -34,7 +34,7 @@ from tests.servers_mysql import only_reading, own_database, run_sql
 
 __all__ = ["gateway", "log", "sale", "scene"]
 
-CUTS = 20
+CUTS = 12
 
 
 @pytest.fixture
@@ -200,12 +200,14 @@ async def test_connections_cut_over_and_over_lose_nothing(scene: Scene, mysql: L
     events = [event(scene.sale, [i]) for i in range(2000)]
     await publish(scene.log, *events)
     async with settling(scene.desk()):
-        cuts = sum([await cut(mysql, database) for _ in range(CUTS)])
+        cuts = 0
+        async with asyncio.timeout(60):
+            while cuts < CUTS:  # one that was cut is not there at once again
+                cuts += await cut(mysql, database)
         await seen.until_settled()
     await seen.assert_sound()
     assert await seen.states() == {"paid": 2000}
     assert set(scene.listener.outcomes()) == {e.order for e in events}
-    assert cuts > CUTS / 2, "there was nothing to cut"
     await observer.close()
 
 
