@@ -106,7 +106,7 @@ class Loop:
         finally:
             WRITER.set(self._turn.writer)
 
-    async def _guarded(self, what: str, work: Any) -> None:
+    async def _guarded(self, what: str, work: Any, sale: str = "") -> None:
         """Nothing ends the loop but its being cancelled."""
         try:
             async with asyncio.timeout(ROUND_SECONDS):
@@ -115,10 +115,10 @@ class Loop:
             await self._outbid(error)
         except (BoxofficeError, TimeoutError) as error:
             FAULTS.labels(what).inc()
-            logger.warning("%s: %s", what, error or "took too long")
+            logger.warning("%s: %s", sale or what, error or "took too long")
         except Exception:
             FAULTS.labels(what).inc()
-            logger.exception("%s", what)
+            logger.exception("%s", sale or what)
 
     async def _outbid(self, error: OldWriter) -> None:
         FAULTS.labels("old_writer").inc()
@@ -179,7 +179,7 @@ class Loop:
         async def one(name: str) -> None:
             async with at_once, self._locks.setdefault(name, asyncio.Lock()):
                 if resource := self.known.get(name):
-                    await self._guarded(name, self._look(resource))
+                    await self._guarded("sale", self._look(resource), name)
 
         await asyncio.gather(*(one(name) for name in names))
 

@@ -2,7 +2,7 @@
 
 Nothing, NaN and infinity, several series, an error and silence are all told apart, and none of them is zero. A sample
 older than the signal's `staleSeconds` is no answer, though Prometheus would show one for five minutes: its parameter
-`lookback_delta` says so from 2.44 on; one that is older needs `--query.lookback-delta=30s`.
+`lookback_delta` says so; 2.42, which was tried, does not know it yet and needs `--query.lookback-delta=30s`.
 """
 
 from __future__ import annotations

@@ -58,6 +58,8 @@ class Turn:
     async def outbid(self, present: int) -> None:
         """Redis knows a higher number than ours. If the Lease says that it is our turn all the same, then the Lease
         was made anew since: go on above that number. Raises ClusterUnavailable."""
+        if self.writer > present:
+            return  # another sale was refused for the same reason, a moment ago
         lease = (await self._api.ask("GET", f"{self._path}/{self._name}", 200)).json()
         if (lease.get("spec") or {}).get("holderIdentity") == self._me:
             await self._write(lease, max(present, self.writer) + 1)
