@@ -233,7 +233,7 @@ def data_folder(prefix: str, wanted: Path | None) -> Path:
 
 def free_ports(count: int, preferred: Sequence[int] = ()) -> list[int]:
     """Ports that nobody listens on now, all different; the preferred ones where they are free."""
-    wanted = [*preferred, *random.sample(PORTS, count + 100)]
+    wanted = dict.fromkeys([*preferred, *random.sample(PORTS, count + 100)])
     ports = itertools.islice(filter(_is_free, wanted), count)
     return list(ports)
 

@@ -96,6 +96,12 @@ def test_free_ports_differ_and_take_the_preferred_where_possible() -> None:
     assert len(set(ports)) == 4
 
 
+def test_a_preferred_port_that_is_drawn_as_well_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    (wish,) = free_ports(1)
+    monkeypatch.setattr("random.sample", lambda ports, count: [wish, *ports[: count - 1]])
+    assert free_ports(2, preferred=[wish]).count(wish) == 1
+
+
 def test_finds_what_is_shipped() -> None:
     assert os.access(k6_binary(), os.X_OK)
     assert shipped("manifests", "concertsale-demo.yaml").is_file()
