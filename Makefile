@@ -68,9 +68,9 @@ bench-settle: $(READY) servers ## orders a second from Kafka into MySQL, beside 
 PIN := uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
   --no-emit-find-links
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
-	$(PIN) pyproject.toml -o requirements.lock
-	$(PIN) pyproject.toml --group dev --extra embedded --extra simulate -c requirements.lock -o requirements-dev.lock
-	$(PIN) pyproject.toml --extra embedded -c requirements.lock -o requirements-demo.lock
+	$(PIN) pyproject.toml --extra traces -o requirements.lock
+	$(PIN) pyproject.toml --group dev --extra embedded --extra simulate --extra traces -c requirements.lock -o requirements-dev.lock
+	$(PIN) pyproject.toml --extra embedded --extra traces -c requirements.lock -o requirements-demo.lock
 	echo 'hatchling>=1.27' | $(PIN) - -o requirements-build.lock
 
 clean: ## remove what was fetched and built
