@@ -6,15 +6,13 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-import msgspec
-
 from boxoffice import salereport as told, waits
 from boxoffice.aftermath import Aftermath, Outcome, Sold
 from boxoffice.moments import pace_of
 from boxoffice.sale import to_ms
 from boxoffice.samples import SLOT_MS, Sample
 from boxoffice.seating import Seating
-from boxoffice.spec import Spec
+from boxoffice.spec import Spec, stored_spec
 from boxoffice.times import rfc3339
 
 BINS = 20
@@ -24,7 +22,7 @@ SILENT_MS = 3 * SLOT_MS
 
 
 def reckon(found: Aftermath, now_ms: int) -> told.SaleReport:
-    spec = msgspec.json.decode(found.sale.spec, type=Spec)
+    spec = stored_spec(found.sale.spec)
     seating = Seating.of(spec)
     line = waits.dense(found.samples)
     sold_out = sold_out_ms(found.sold, found.sale.seats_total)

@@ -14,8 +14,6 @@ import logging
 import secrets
 from collections.abc import Sequence
 
-import msgspec
-
 from boxoffice.errors import BoxofficeError, NotFound, Recovering, StoreUnavailable, Unavailable
 from boxoffice.eventlog import EventLog
 from boxoffice.ledger import Ledger
@@ -25,7 +23,7 @@ from boxoffice.sale import record_of
 from boxoffice.salerecords import LineCheckpoint, SaleRecord
 from boxoffice.seating import Seating
 from boxoffice.settings import Settings
-from boxoffice.spec import Spec
+from boxoffice.spec import stored_spec
 from boxoffice.store import Argument, Store
 from boxoffice.tasks import end
 
@@ -144,7 +142,7 @@ class Recovery:
 
     async def rebuild(self, sale: SaleRecord) -> None:
         """Writes one sale from the ledger. Raises Unavailable when Redis is lost again on the way."""
-        spec = msgspec.json.decode(sale.spec, type=Spec)
+        spec = stored_spec(sale.spec)
         seating = Seating.of(spec)
         point = await self._ledger.checkpoint_of(sale.uid) or LineCheckpoint(sale.uid, 1, 0, 0, 0, 0)
         reply = await self._store.call(

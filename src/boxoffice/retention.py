@@ -6,14 +6,12 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-import msgspec
-
 from boxoffice.errors import Unavailable
 from boxoffice.eventlog import EventLog
 from boxoffice.ledger import Ledger
 from boxoffice.sale import to_ms
 from boxoffice.salerecords import SaleRecord, now_ms
-from boxoffice.spec import Spec
+from boxoffice.spec import stored_spec
 
 AFTER_SECONDS = 7 * 24 * 3600
 EVERY_SECONDS = 300.0
@@ -38,5 +36,5 @@ async def keep_records(log: EventLog, ledger: Ledger) -> None:
 
 def seconds_to_keep(sales: Iterable[SaleRecord], at_ms: int) -> int:
     """For a record that is written now, or later."""
-    closes = [to_ms(msgspec.json.decode(sale.spec, type=Spec).closes_time) for sale in sales]
+    closes = [to_ms(stored_spec(sale.spec).closes_time) for sale in sales]
     return max(0, max(closes, default=0) - at_ms) // 1000 + AFTER_SECONDS

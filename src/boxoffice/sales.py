@@ -17,7 +17,7 @@ from boxoffice.sale import ConcertSale, Metadata, record_of
 from boxoffice.salerecords import Sums
 from boxoffice.seating import Seating
 from boxoffice.snapshot import View
-from boxoffice.spec import Policy, Spec
+from boxoffice.spec import Policy, stored_spec
 from boxoffice.store import Store
 
 DROP_CHUNK = 500
@@ -248,7 +248,7 @@ def resource(name: str, spec: str | bytes) -> ConcertSale:
         api_version="boxoffice.dev/v1alpha1",
         kind="ConcertSale",
         metadata=Metadata(name=name),
-        spec=msgspec.json.decode(spec, type=Spec),
+        spec=stored_spec(spec),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from boxoffice.seating import Seating
-from boxoffice.spec import Spec
+from boxoffice.spec import Spec, stored_spec
 
 POLL_MIN_SECONDS, POLL_MAX_SECONDS = 2, 30
 
@@ -102,7 +102,7 @@ class View:
             self._write_line()
 
     def _take_spec(self, spec: bytes) -> None:
-        self.spec = msgspec.json.decode(spec, type=Spec)
+        self.spec = stored_spec(spec)
         self.seating = Seating.of(self.spec)
         # Whoever polls as told hears of the call while it can still be claimed.
         self.poll_max_seconds = max(POLL_MIN_SECONDS, min(POLL_MAX_SECONDS, self.spec.line.claim_seconds // 3))

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 MAX_SEATS = 200_000
 
@@ -119,6 +119,22 @@ class AbuseSpec(Part, frozen=True, kw_only=True):
     ] = "Off"
 
 
+class Replicas(Part, frozen=True, kw_only=True):
+    """Pods at least; 0 leaves that Deployment alone."""
+
+    app: Annotated[int, _says("Of the app.", ge=0, le=1000)] = 0
+    settle: Annotated[int, _says("Of settlement; more than the log has partitions only wait.", ge=0, le=1000)] = 0
+
+
+class PrescaleSpec(Part, frozen=True, kw_only=True):
+    """Pods that are there before the crowd is: an autoscaler sees it when it is too late."""
+
+    minutes_before: Annotated[
+        int, _says("So long before opensTime they are asked for: as long as a new node takes.", ge=1, le=240)
+    ] = 10
+    replicas: Annotated[Replicas, _says("Pods at least, until nobody waits any more or the sale is over.")] = Replicas()
+
+
 class Spec(Part, frozen=True, kw_only=True):
     """The sale as it should be."""
 
@@ -149,3 +165,24 @@ class Spec(Part, frozen=True, kw_only=True):
     ] = []
     hold: HoldSpec = HoldSpec()
     abuse: AbuseSpec = AbuseSpec()
+    prescale: PrescaleSpec = PrescaleSpec()
+
+
+def stored_spec(text: str | bytes) -> Spec:
+    """As Redis and the ledger keep it. It was checked when it was written, maybe by a newer version than this: what
+    only that one knows is left out, so that both can sell side by side."""
+    return msgspec.convert(_known(msgspec.json.decode(text), _SPEC), Spec)
+
+
+def _known(value: Any, kind: inspect.Type) -> Any:
+    if isinstance(kind, inspect.Metadata):
+        return _known(value, kind.type)
+    if isinstance(kind, inspect.StructType) and isinstance(value, dict):
+        fields = {field.encode_name: field.type for field in kind.fields}
+        return {name: _known(each, fields[name]) for name, each in value.items() if name in fields}
+    if isinstance(kind, inspect.ListType) and isinstance(value, list):
+        return [_known(each, kind.item_type) for each in value]
+    return value
+
+
+_SPEC = inspect.type_info(Spec)

@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 
 from boxoffice.errors import Unprocessable
 from boxoffice.sale import MAX_RESOURCE_BYTES, ConcertSale, Metadata, dump_sale, parse_sale, parse_sales, record_of
-from boxoffice.spec import AbuseSpec, AdmissionSpec, HoldSpec, LineSpec, SeatingSpec, Section, Signal, Spec
+from boxoffice.spec import AbuseSpec, AdmissionSpec, HoldSpec, LineSpec, SeatingSpec, Section, Signal, Spec, stored_spec
 from tests.integration.house import resource
 
 Path = tuple[str | int, ...]
@@ -266,6 +266,20 @@ def sales(draw: st.DrawFn) -> ConcertSale:
 def test_what_is_written_is_read_back(sale: ConcertSale) -> None:
     assert parse_sale(dump_sale(sale).encode()) == sale
     assert parse_sale(msgspec.json.encode(sale)) == sale
+
+
+@given(sales())
+def test_a_spec_that_a_newer_version_wrote_is_read_without_what_is_new_in_it(sale: ConcertSale) -> None:
+    written = msgspec.to_builtins(sale.spec)
+    for part in (
+        written,
+        written["line"],
+        written["seating"],
+        written["seating"]["sections"][0],
+        written["signals"][0],
+    ):
+        part["newer"] = {"than": ["this"]}
+    assert stored_spec(msgspec.json.encode(written)) == sale.spec
 
 
 @given(sales())
