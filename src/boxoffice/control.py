@@ -98,7 +98,7 @@ class Decision(Fact, frozen=True, kw_only=True):
     stale: list[str] = field(default_factory=list)
     """Signals that do not count now."""
     lost: list[str] = field(default_factory=list)
-    """Signals that have not counted for so long that the target falls back."""
+    """Those that have not counted for so long that nothing is known of them any more."""
 
 
 def begin(target: float, now: float) -> State:
@@ -229,7 +229,7 @@ class _Step:
             return "", ""
         if self.now < state.stop_until:
             return state.stop_by, f"{state.stop_by} stopped admission"
-        if found.lost:
+        if found.blind:
             return "Fallback", f"nothing is known of {', '.join(found.lost)}"
         if found.stale:
             return "SignalsStale", f"{', '.join(found.stale)} gave no number"
@@ -243,9 +243,9 @@ class _Step:
         return "", ""
 
     def _faded(self, target: float) -> float:
-        """Towards the fallback, never up to it, once a signal is lost."""
+        """Towards the fallback, never up to it, once nothing that steers is left."""
         fallback = float(self.rules.admission.fallback_active)
-        if not self.found.lost or target <= fallback:
+        if not self.found.blind or target <= fallback:
             return target
         seconds = _clip(self.now - self.state.at, 0.0, JUMP_SECONDS)
         return fallback + (target - fallback) * 2 ** (-seconds / DECAY_SECONDS)

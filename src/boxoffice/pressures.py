@@ -11,7 +11,7 @@ from boxoffice.spec import Signal
 
 STOP_OVER = 0.2
 """A share of errors over it stops admission: no load that a back end bears makes so many. Few requests must not look
-like many: the query divides by `clamp_min(requests, 50)`."""
+like many: the query divides by `clamp_min(requests, 200)`."""
 
 
 class Pressures(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +22,9 @@ class Pressures(msgspec.Struct, frozen=True, kw_only=True):
     stale: list[str]
     """Signals that do not count now."""
     lost: list[str]
-    """Those of them that have not counted for so long that nothing is known any more."""
+    """Those of them that have not counted for so long that nothing is known of them any more."""
+    blind: bool
+    """Nothing that steers is left: of all Utilisation signals nothing is known, or of all signals where none steers."""
     leader: str
     """Of the signals that may move the target the one that presses most; '' without one."""
     limit: str
@@ -43,16 +45,22 @@ def judge(signals: Sequence[Signal], readings: Sequence[Reading], seen: dict[str
     good = {s.name: r for s in signals if (r := by_name.get(s.name)) is not None and counts(s, r, now)}
     found = {s.name: round(pressure(s, r.value), 6) for s in signals if (r := good.get(s.name)) and r.value is not None}
     at = {s.name: _seen(good.get(s.name), seen.get(s.name, now), now) for s in signals}
+    lost = [s.name for s in signals if s.name not in good and is_lost(s, at[s.name], now)]
     stops = [s.name for s in signals if _stops(s, good.get(s.name)) and at[s.name] != seen.get(s.name)]
     return Pressures(
         by_name=found,
         stale=[s.name for s in signals if s.name not in good],
-        lost=[s.name for s in signals if s.name not in good and is_lost(s, at[s.name], now)],
+        lost=lost,
+        blind=bool(lost) and {s.name for s in _steering(signals)} <= {*lost},
         leader=_highest({s.name: found[s.name] for s in signals if s.name in found and _moves(s, found[s.name])}),
         limit=_highest({s.name: found[s.name] for s in signals if s.kind == "Lag" and found.get(s.name, 0) > 1}),
         stop=stops[0] if stops else "",
         seen=at,
     )
+
+
+def _steering(signals: Sequence[Signal]) -> Sequence[Signal]:
+    return [signal for signal in signals if signal.kind == "Utilisation"] or signals
 
 
 def _seen(reading: Reading | None, before: float, now: float) -> float:

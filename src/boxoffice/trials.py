@@ -68,6 +68,8 @@ GATES = [
     Gate("blind: change in two minutes", 0, 0),
     Gate("blind: end / fallback", 1, 1.15),
     Gate("one signal blind, capacity halved: cut in a minute", 0.2, 1),
+    Gate("a brake blind: increases", 0, 0),
+    Gate("a brake blind: share of the target left", 0.85, 1),
     Gate("operator dead: increases", 0, 0),
     Gate("operator dead: change in two minutes", 0, 0),
     Gate("operator back: jump", 0, 0.1),
@@ -137,8 +139,10 @@ def _try(seed: int, place: int, of: int) -> tuple[Found, Run, list[Run]]:
     shown, absent = night(700, seed, show=show), night(700, seed, show=0.4)
     blind = night(1200, seed, f"{BLINDNESS[place % 3]}@{DARK_FROM}-{DARK_TO}")
     partly = night(700, seed, f"{BLINDNESS[place % 3]}=DatabaseCpu@{DARK_FROM}-700", f"capacity=0.5@{DARK_FROM}-700")
+    unbraked = night(DARK_TO + 1, seed, f"{('dark', 'empty')[place % 2]}=Latency@{DARK_FROM}-{DARK_TO}")
     dead = night(1300, seed, f"operator@{DARK_FROM}-{DARK_TO}")
     found = _steps(steps) | _shown(shown) | _blind(blind) | _dead(dead) | _fifty(seed)
+    found |= _unbraked(unbraked)
     found["60 % no-shows: seconds without a call"] = absent.gap
     before, after = partly.moments[DARK_FROM - 1].target, partly.moments[DARK_FROM + 60].target
     found["one signal blind, capacity halved: cut in a minute"] = 1 - after / before
@@ -187,6 +191,15 @@ def _blind(run: Run) -> Found:
         "blind: increases": _increases(dark),
         "blind: change in two minutes": _change(dark[:FRESH_SECONDS]),
         "blind: end / fallback": dark[-1].target / FALLBACK,
+    }
+
+
+def _unbraked(run: Run) -> Found:
+    """Nothing rises, and so noise can only lower it."""
+    dark = run.moments[DARK_FROM:DARK_TO]
+    return {
+        "a brake blind: increases": _increases(dark),
+        "a brake blind: share of the target left": dark[-1].target / dark[0].target,
     }
 
 

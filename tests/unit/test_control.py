@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -24,6 +25,7 @@ from boxoffice.errors import Unprocessable
 from boxoffice.readings import DARK_SECONDS, Load, Reading, Rules, measured
 from boxoffice.spec import AdmissionSpec, Signal
 
+TRACES = int(os.environ.get("BOXOFFICE_TEST_TRACES", "300"))
 NOW = 1_900_000_000.0
 CPU = Signal(name="DatabaseCpu", kind="Utilisation", query="cpu", setpoint=700)
 LATENCY = Signal(name="Latency", kind="Latency", query="latency", setpoint=300)
@@ -199,6 +201,41 @@ def test_a_dead_signal_does_not_hide_a_live_one() -> None:
     assert after({"DatabaseCpu": 0.1, "Lag": None})[0].target == 1000
 
 
+@pytest.mark.parametrize("dead", ["Latency", "Lag", "Errors"])
+def test_a_dead_brake_stops_the_rise_and_lets_nothing_fall(dead: str) -> None:
+    """The back end is known to be well: a fallback would close the door on everybody for one exporter."""
+    decisions = [
+        decision for _, decision in steps(begin(1000, NOW), RULES, {}, *[{"DatabaseCpu": 0.5, dead: None}] * 60)
+    ]
+    assert {decision.active_target for decision in decisions} == {1000}
+    assert (decisions[-1].limited_by, decisions[-1].lost) == ("SignalsStale", [dead])
+    assert after({"DatabaseCpu": 0.9, dead: None})[0].target < 1000
+
+
+POOL = Signal(name="Pool", kind="Utilisation", query="pool", setpoint=700)
+
+
+def test_the_fall_begins_when_nothing_that_steers_is_left() -> None:
+    rules, state = Rules(admission=ADMISSION, signals=[CPU, POOL, LATENCY]), begin(1000, NOW)
+    for minute in range(10):
+        now = state.at + 10
+        state, decision = decide(state, [measured(POOL, 0.5, now)], full(state), rules, now)
+        assert (decision.active_target, decision.limited_by) == (1000, "SignalsStale"), minute
+    for _ in range(30):
+        now = state.at + 10
+        state, decision = decide(state, [measured(LATENCY, 0.1, now)], full(state), rules, now)
+    assert (decision.limited_by, decision.lost) == ("Fallback", ["DatabaseCpu", "Pool"])
+    assert 200 <= decision.active_target < 400
+
+
+def test_where_nothing_steers_the_fall_begins_when_all_are_lost() -> None:
+    rules, state = Rules(admission=ADMISSION, signals=[LATENCY, LAG]), begin(1000, NOW)
+    for seconds in range(10, 600, 10):
+        readings = [measured(LAG, 0.0, NOW + seconds)] if seconds < 300 else []
+        state, decision = decide(state, readings, full(state), rules, NOW + seconds)
+        assert (decision.active_target < 1000) == (seconds > 290 + DARK_SECONDS), decision
+
+
 def test_an_old_sample_is_stale() -> None:
     state = begin(1000, NOW)
     _, decision = decide(state, read(NOW - 21, DatabaseCpu=0.1), full(state), RULES, NOW + 10)
@@ -255,7 +292,7 @@ MOMENTS = st.tuples(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=TRACES, deadline=None)
 @given(st.lists(MOMENTS, min_size=1, max_size=40), st.floats(0, 20_000), st.sampled_from(["Auto", "Advise"]))
 def test_any_trace(trace: list[tuple[float, tuple[float | None, ...], int, int, str]], start: float, mode: str) -> None:
     """Inside the bounds, inside the envelope, no increase while a signal is silent, the same again from the log."""
@@ -279,7 +316,7 @@ def check_step(before: State, after: State, decision: Decision) -> None:
     assert decision.limited_by
     assert decision.reason
     was = min(max(before.target, low), high)
-    least = min(BRAKE_MOST, math.exp(STEP_RANGE[0])) * (BRAKE_MOST if decision.lost else 1)
+    least = min(BRAKE_MOST, math.exp(STEP_RANGE[0])) * (BRAKE_MOST if CPU.name in decision.lost else 1)
     assert max(low, least * was) - 1e-3 <= after.target <= math.exp(PROBE_GAIN) * was + 1e-3
     if decision.stale or decision.stop_until:
         assert after.target <= was + 1e-6
