@@ -125,9 +125,9 @@ async def test_errors_and_latency_are_those_of_work_inside(tmp_path: Path) -> No
     """Polls, and refusals of those who are not inside, make neither better."""
     traffic = Traffic()
     async with pod(tmp_path, traffic) as prometheus:
-        spend(traffic, "hold", 201, 0.15, 60)
-        spend(traffic, "order", 202, 0.15, 36)
-        spend(traffic, "order", 503, 0.4, 4)
+        spend(traffic, "hold", 201, 0.15, 180)
+        spend(traffic, "order", 202, 0.15, 108)
+        spend(traffic, "order", 503, 0.4, 12)
         spend(traffic, "hold", 401, 0.001, 1000)
         spend(traffic, "whereabouts", 200, 0.001, 1000)
         found = await until(prometheus, lambda found: found["OrderLatency"].value is not None, *OF_PODS)
@@ -136,10 +136,10 @@ async def test_errors_and_latency_are_those_of_work_inside(tmp_path: Path) -> No
     assert [reading.outcome for reading in found.values()] == ["breach", "breach"]
 
 
-async def test_one_error_of_three_is_no_third(tmp_path: Path) -> None:
+async def test_one_error_in_a_quiet_window_brakes_nothing(tmp_path: Path) -> None:
     traffic = Traffic()
     async with pod(tmp_path, traffic) as prometheus:
         spend(traffic, "order", 202, 0.01, 2)
         spend(traffic, "order", 500, 0.01, 1)
         found = await until(prometheus, lambda found: bool(found["OrderErrors"].value), *OF_PODS)
-    assert 0 < (found["OrderErrors"].value or 0) < 0.05
+    assert found["OrderErrors"].outcome == "success"
