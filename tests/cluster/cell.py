@@ -13,6 +13,8 @@ from pathlib import Path
 
 CGROUP = "boxoffice-node"
 CGROUPS = Path("/sys/fs/cgroup")
+WEIGHTS = {"cpu.shares": "16384", "cpu.weight": "1600"}
+"""Of v1, and of v2. A node is dozens of processes, and by default a group gets the share of one."""
 CLONE_NEWNET = 0x40000000
 INIT = Path(__file__).parent / "files/init"
 GONE_SECONDS = 30.0
@@ -140,6 +142,9 @@ def _make_cgroups() -> None:
         for name in ("cpuset.cpus", "cpuset.mems"):  # empty in a new one of v1, and then it takes no process
             if (cgroup / name).exists() and not (cgroup / name).read_text().strip():
                 (cgroup / name).write_text((cgroup.parent / name).read_text())
+        for name, weight in WEIGHTS.items():
+            if (cgroup / name).exists():
+                (cgroup / name).write_text(weight)
 
 
 def _remove_cgroups() -> None:
