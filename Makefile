@@ -43,8 +43,8 @@ chaos: $(READY) servers ## every fault, with full counts, on the production engi
 browser: $(READY)
 	@bash .ci/browser
 
-servers: ## fetch Kafka, MySQL, MariaDB, Prometheus and Redis (done by the others when needed)
-	@for server in kafka mysql prometheus redis; do bash .ci/servers/$$server || exit 1; done
+servers: ## fetch Alertmanager, Kafka, MySQL, MariaDB, Prometheus and Redis (done by the others when needed)
+	@for server in alertmanager kafka mysql prometheus redis; do bash .ci/servers/$$server || exit 1; done
 
 lint: $(READY) ## ruff and mypy --strict
 	@$(VENV)/bin/ruff check .

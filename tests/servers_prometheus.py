@@ -1,10 +1,13 @@
-"""A Prometheus for the tests, and something for it to scrape."""
+"""For the tests: something for a Prometheus to scrape, and somebody for it to tell."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+from boxoffice.local.alertmanager import LocalAlertmanager
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n\r\n"
 
@@ -28,3 +31,11 @@ class Exporter:
         writer.write(HEAD + self.page().encode())
         writer.close()
         await writer.wait_closed()
+
+
+@asynccontextmanager
+async def running_alertmanager(folder: Path, config: Path) -> AsyncIterator[LocalAlertmanager]:
+    server = LocalAlertmanager(folder, config)
+    await server.start()
+    yield server
+    await server.stop()

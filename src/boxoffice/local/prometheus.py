@@ -18,10 +18,17 @@ LOOKBACK = "30s"
 
 
 class LocalPrometheus:
-    """Scrapes every second; `targets` are jobs and their `host:port`s."""
+    """Scrapes and evaluates every second; `targets` are jobs and their `host:port`s, `alertmanager` is one too."""
 
-    def __init__(self, data_dir: Path, targets: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        targets: Mapping[str, Sequence[str]],
+        rules: Sequence[Path] = (),
+        alertmanager: str = "",
+    ) -> None:
         self.data_dir, self.targets = data_dir, targets
+        self.rules, self.alertmanager = rules, alertmanager
         self.port = 0
         self.child: Child | None = None
 
@@ -47,7 +54,14 @@ class LocalPrometheus:
 
     def _config(self) -> dict[str, object]:
         jobs = [{"job_name": name, "static_configs": [{"targets": [*of]}]} for name, of in self.targets.items()]
-        return {"global": {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE}, "scrape_configs": jobs}
+        times = {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE, "evaluation_interval": SCRAPE}
+        tell = [{"static_configs": [{"targets": [self.alertmanager]}]}] if self.alertmanager else []
+        return {
+            "global": times,
+            "scrape_configs": jobs,
+            "rule_files": [str(file.resolve()) for file in self.rules],
+            "alerting": {"alertmanagers": tell},
+        }
 
     async def stop(self) -> None:
         if self.child:
