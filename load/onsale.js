@@ -96,7 +96,7 @@ function arrive(id) {
     untilMs: 0, // the end of its turn inside
     pollSeconds: 2,
     keys: 0,
-    story: { buyer: id, plan: plan.names, number: 0, calledAtMs: 0, steps: [], first: [], orders: [], end: '' },
+    story: { buyer: id, plan: plan.names, number: 0, etas: [], calledAtMs: 0, steps: [], first: [], orders: [], end: '' },
   };
   sleep(Math.max(0, ((START_MS || exec.scenario.startTime) + plan.arrivesMs - Date.now()) / 1000));
   return buyer;
@@ -130,6 +130,7 @@ function wait(buyer) {
     const here = answer(buyer, 'whereabouts', 'GET', '/places/me', null, buyer.ticket, [200]);
     if (here.ticket) buyer.ticket = here.ticket;
     buyer.story.number = here.number || buyer.story.number;
+    if (here.etaSeconds) buyer.story.etas.push([Date.now(), here.etaSeconds.p90]);
     buyer.pollSeconds = here.retryAfter || here.pollAfterSeconds;
     if (here.state === 'called') return;
     if (here.state === 'lapsed' || here.state === 'over' || here.state === 'soldOut') throw new Ended(here.state);

@@ -28,6 +28,8 @@ class Report:
     http: dict[str, int]
     steps: dict[str, dict[str, float]]
     sold_out_seconds: float | None
+    eta_covered: float | None
+    """Share of the waits that were no longer than the p90 told."""
     differences: list[str]
     ends: dict[str, int]
     promises: list[Promise] = field(default_factory=list)
@@ -49,6 +51,7 @@ class Report:
             "http": self.http,
             "steps": self.steps,
             "soldOutSeconds": self.sold_out_seconds,
+            "etaCovered": self.eta_covered,
             "audit": {"differences": self.differences},
             "ends": self.ends,
             "broken": [f"{promise.name}: {promise.found}" for promise in self.promises if not promise.held],
@@ -58,6 +61,7 @@ class Report:
 def table(report: Report) -> list[tuple[str, str]]:
     """The report for people: a label and a value a line."""
     seconds = "not sold out" if report.sold_out_seconds is None else f"{report.sold_out_seconds:.1f} s after opening"
+    covered = "none was told" if report.eta_covered is None else f"{100 * report.eta_covered:.0f} %"
     return [
         ("sold", str(report.sold)),
         ("refused", str(report.refused)),
@@ -68,6 +72,7 @@ def table(report: Report) -> list[tuple[str, str]]:
         ("contested tries", str(report.contested)),
         ("first tries at the favourite seats", f"{report.favourites_per_mille / 10:.1f} %"),
         ("sold out", seconds),
+        ("waits within the p90 told", covered),
         ("audit", f"{len(report.differences)} differences"),
         ("HTTP", _counts(report.http)),
         ("buyers", _counts(report.ends)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 
 from boxoffice.report import Promise, Report
 from boxoffice.witnesses import Evidence, Story
@@ -30,6 +31,7 @@ def judge(evidence: Evidence) -> Report:
         http=statuses(stories),
         steps=durations(stories),
         sold_out_seconds=sold_out_seconds(evidence),
+        eta_covered=eta_covered(stories),
         differences=list(evidence.differences),
         ends=dict(Counter(story.end for story in stories).most_common()),
     )
@@ -197,6 +199,13 @@ def sold_out_seconds(evidence: Evidence) -> float | None:
     if evidence.sold_out_ms is None:
         return None
     return round((evidence.sold_out_ms - evidence.opened_ms) / 1000, 1)
+
+
+def eta_covered(stories: Iterable[Story]) -> float | None:
+    """Of all who were told how long they would wait, and were called and came; each time that they asked counts. In
+    whole seconds, as they are told."""
+    waits = [(story.called_at_ms - at, p90) for story in stories if story.called_at_ms for at, p90 in story.etas]
+    return round(fmean(round(ms / 1000) <= p90 for ms, p90 in waits), 3) if waits else None
 
 
 def _some(findings: Sequence[str], count: int = 3) -> str:

@@ -34,6 +34,8 @@ class Story(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     plan: list[str] = []
     """What it means to do out of the usual, by the names of load/onsale.js."""
     number: int = 0
+    etas: list[tuple[int, int]] = []
+    """When it was told how long it would wait (Unix ms), and the p90 of that in seconds."""
     called_at_ms: int = 0
     steps: list[Step] = []
     first: list[str] = []

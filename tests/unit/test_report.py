@@ -92,6 +92,7 @@ def test_an_honest_sale_keeps_every_promise(honest: Evidence) -> None:
             "line": {"p50": 1.0, "p95": 1.0, "p99": 1.0},
         },
         "soldOutSeconds": 21.0,
+        "etaCovered": None,
         "audit": {"differences": []},
         "ends": {"paid": 10, "soldOut": 10},
         "broken": [],
@@ -229,3 +230,13 @@ def test_prints_every_figure_and_which_promise_broke(honest: Evidence) -> None:
     text = "\n".join(lines)
     assert "BROKEN  the audit finds no difference: a difference" in text
     assert all(label in text and value in text for label, value in table(report))
+
+
+def test_waits_are_held_against_what_was_told(honest: Evidence) -> None:
+    """Called 500 ms after the opening: told late enough, in time to the second, and too short; who never came counts
+    for nothing."""
+    called = OPENED + 500
+    told = [(called - 3000, 4), (called - 3400, 3), (called - 3600, 3), (called - 9000, 2)]
+    report = judge(change(change(honest, 10, called_at_ms=called, etas=told), 11, called_at_ms=0, etas=[(OPENED, 1)]))
+    assert report.eta_covered == 0.5
+    assert ("waits within the p90 told", "50 %") in table(report)
