@@ -1,6 +1,6 @@
 """What stands in the event log: one record an order, keyed by the order's id; and what third parties are told.
 
-Additive changes keep `v`; a change that an older reader would misread raises it.
+Two versions write and read here side by side while pods are replaced: docs/upgrade.md says what may change when.
 """
 
 from __future__ import annotations
@@ -12,8 +12,13 @@ import msgspec
 from msgspec import Meta
 
 from boxoffice.eventlog import Headers
+from boxoffice.tracing import well_formed
 
 VERSION = 1
+"""Of a record in the log: rises with every field that comes, goes or is filled otherwise."""
+NEEDS = 1
+"""The version of the oldest reader that does not misread what is written now."""
+NOTICE_VERSION = 1
 SCHEMA_HEADER = "schema-version"
 TRACE_HEADER = "traceparent"
 
@@ -41,6 +46,7 @@ class OrderPlaced(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     method: str
     placed_ms: int
     v: int = VERSION
+    needs: int = NEEDS
 
 
 Id = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
@@ -61,12 +67,13 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: Annotated[int, Meta(description="In minor units of the currency (cents; won).", ge=0)]
     currency: Annotated[str, Meta(description="ISO 4217.")]
     at_ms: Annotated[int, Meta(description="When this was decided, Unix milliseconds.", ge=0)]
-    v: Annotated[int, Meta(description="Raised when an older reader would misread it; fields may be added.")] = VERSION
+    v: Annotated[int, Meta(description="Raised when an older reader would misread it; fields may be added.")] = (
+        NOTICE_VERSION
+    )
 
 
 _decoder = msgspec.json.Decoder(OrderPlaced)
 _is_id = re.compile(r"[0-9a-f]{32}").fullmatch
-_is_trace = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 _untraced: Headers = ((SCHEMA_HEADER, b"%d" % VERSION),)
 
 
@@ -76,7 +83,7 @@ def encode(event: OrderPlaced) -> bytes:
 
 def headers(traceparent: bytes = b"") -> Headers:
     """What goes beside a record; the W3C trace context of the request only when it is well formed."""
-    return (*_untraced, (TRACE_HEADER, traceparent)) if _is_trace(traceparent) else _untraced
+    return (*_untraced, (TRACE_HEADER, traceparent)) if well_formed(traceparent) else _untraced
 
 
 def notice(event: OrderEvent) -> tuple[bytes, bytes]:
@@ -90,8 +97,8 @@ def decode(value: bytes) -> OrderPlaced:
         event = _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(str(error)) from None
-    if event.v != VERSION:
-        raise Malformed(f"schema version {event.v}, this reader knows {VERSION}")
+    if event.needs > VERSION:
+        raise Malformed(f"schema version {event.v} needs a reader of {event.needs}, this one knows {VERSION}")
     if not (_is_id(event.order) and _is_id(event.sale_uid) and _is_id(event.buyer)):
         raise Malformed("order, sale_uid and buyer must be 32 hex digits")
     if not event.seats or len(event.seats) != len(event.names) or len(set(event.seats)) != len(event.seats):
