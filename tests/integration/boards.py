@@ -1,0 +1,60 @@
+"""The dashboards of the chart, asked of a Prometheus as Grafana would."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+
+from boxoffice.local.grafana import Grafana, Query, Span
+from boxoffice.local.prometheus import LocalPrometheus
+
+FOLDER = Path(__file__).parents[2] / "chart/dashboards"
+BOARDS = sorted(FOLDER.glob("*.json"))
+NAME = re.compile(r"\b(boxoffice_\w+|process_\w+|namedprocess_\w+)\b")
+OF_KINDS = re.compile(r"_(bucket|sum|count)$")
+
+
+class Boards:
+    def __init__(self, client: httpx2.AsyncClient, files: Sequence[Path]) -> None:
+        self._client = client
+        self._boards = [Grafana(client, file, scrape=1.0) for file in files]
+        self._began = time.time()
+
+    @property
+    def span(self) -> Span:
+        return Span(self._began, time.time(), 1.0)
+
+    async def until_all_have_data(self, seconds: float) -> None:
+        """Each at some moment since the beginning."""
+        deadline = time.monotonic() + seconds
+        for board in self._boards:
+            left = list(board.queries())
+            while left := await self._without_data(board, left):
+                assert time.monotonic() < deadline, "\n".join(map(str, left))
+                await asyncio.sleep(0.5)
+
+    async def _without_data(self, board: Grafana, queries: Sequence[Query]) -> list[Query]:
+        values, span = await board.variables(self.span), self.span
+        return [query for query in queries if not await board.curves(query, values, span)]
+
+    async def unknown_names(self) -> set[str]:
+        """What a query asks for and nobody who was scraped has, not even without a series."""
+        known = set((await self._client.get("/api/v1/metadata")).json()["data"])
+        asked = {name for board in self._boards for query in board.queries() for name in names(query)}
+        return {name for name in asked if not {name, OF_KINDS.sub("", name)} & known}
+
+
+def names(query: Query) -> list[str]:
+    return NAME.findall(query.expr)
+
+
+@asynccontextmanager
+async def open_boards(prometheus: LocalPrometheus, files: Sequence[Path] = BOARDS) -> AsyncIterator[Boards]:
+    async with httpx2.AsyncClient(base_url=prometheus.url, timeout=20) as client:
+        yield Boards(client, files)
