@@ -73,6 +73,18 @@ labels:
 {{- end }}
 {{- end }}
 
+{{/* What the operator may raise before a sale opens, and the floor that it has otherwise. */}}
+{{- define "boxoffice.scales" -}}
+{{- $words := list }}
+{{- range $component := list "app" "settle" }}
+{{- $of := index $.Values $component }}
+{{- $kind := dict "None" "Deployment" "HPA" "HorizontalPodAutoscaler" "KEDA" "ScaledObject" }}
+{{- $floor := ternary $of.replicas $of.autoscaling.minReplicas (eq $of.autoscaling.kind "None") }}
+{{- $words = append $words (printf "%s=%s/%s-%s:%v" $component (index $kind $of.autoscaling.kind) (include "boxoffice.fullname" $) $component $floor) }}
+{{- end }}
+{{- join "," $words }}
+{{- end }}
+
 {{/* A quantity of memory, such as 512Mi or 1Gi, in MiB. */}}
 {{- define "boxoffice.mebibytes" -}}
 {{- if hasSuffix "Gi" . }}{{ mul (trimSuffix "Gi" . | int) 1024 }}

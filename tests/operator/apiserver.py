@@ -169,9 +169,9 @@ class ApiServer:
         ]
 
 
-def rights(namespace: str) -> list[Resource]:
+def rights(namespace: str, *values: str) -> list[Resource]:
     """Account, Role and binding, as the chart makes them."""
-    show = ["--show-only=templates/operator/account.yaml", f"--namespace={namespace}"]
+    show = ["--show-only=templates/operator/account.yaml", f"--namespace={namespace}", *values]
     command: list[str | Path] = [programs("tools") / "helm", "template", "boxoffice", ROOT / "chart", *show]
     rendered = subprocess.run(command, capture_output=True, text=True, check=True)
     return [resource for resource in yaml.safe_load_all(rendered.stdout) if resource]
