@@ -49,7 +49,7 @@ class Demo:
     report: Path | None = None
     data_dir: Path | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
-    """Other shares of buyers than load/onsale.js has, by its names."""
+    """Other shares of buyers than load/flow.js has, by its names."""
     console: Console = field(default_factory=lambda: Console(highlight=False))
 
     async def run(self) -> bool:

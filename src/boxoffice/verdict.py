@@ -156,9 +156,7 @@ def missed_turns(stories: Iterable[Story]) -> list[str]:
 def contested(stories: Iterable[Story]) -> int:
     """Tries for named seats that somebody else had taken."""
     return sum(
-        (name, status, code) == ("hold", 409, "seats_taken")
-        for story in stories
-        for name, _, status, code in story.steps
+        (step.name, step.status, step.code) == ("hold", 409, "seats_taken") for story in stories for step in story.steps
     )
 
 
@@ -175,7 +173,7 @@ def declined_then_paid(story: Story) -> bool:
 
 
 def statuses(stories: Iterable[Story]) -> dict[str, int]:
-    counts = Counter(step[2] for story in stories for step in story.steps)
+    counts = Counter(step.status for story in stories for step in story.steps)
     return {str(status): counts[status] for status in sorted(counts)}
 
 
@@ -184,7 +182,7 @@ def durations(stories: Iterable[Story]) -> dict[str, dict[str, float]]:
     times: dict[str, list[float]] = defaultdict(list)
     for story in stories:
         for step in story.steps:
-            times[step[0]].append(step[1])
+            times[step.name].append(step.ms)
         times["settled"].extend(order.settled_ms for order in story.orders if order.settled_ms)
     return {name: {f"p{p}": percentile(values, p) for p in (50, 95, 99)} for name, values in times.items()}
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -15,8 +15,19 @@ from sqlalchemy.pool import NullPool
 
 from boxoffice.errors import Unprocessable
 
-Step = tuple[str, float, int, str]
-"""What a buyer did: its name, ms until the answer, HTTP status (0: no answer), code of a refusal or ''."""
+
+class Step(NamedTuple):
+    """What a buyer did."""
+
+    name: str
+    ms: float
+    """Until the answer."""
+    status: int
+    """0: no answer."""
+    code: str
+    """Of a refusal, or ''."""
+    after_ms: int = 0
+    """The answer, since the buyer's story began."""
 
 
 class Told(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -30,9 +41,13 @@ class Told(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class Story(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    crowd: str = "onsale"
+    """Which script of load/ it is told by."""
     buyer: int
+    of: int = 0
+    """How many there are in the crowd."""
     plan: list[str] = []
-    """What it means to do out of the usual, by the names of load/onsale.js."""
+    """What it means to do out of the usual, by the names of load/flow.js; `hostile`, and how, in load/hostile.js."""
     number: int = 0
     etas: list[tuple[int, int]] = []
     """When it was told how long it would wait (Unix ms), and the p90 of that in seconds."""
@@ -42,7 +57,10 @@ class Story(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """The seats that it asked for first."""
     orders: list[Told] = []
     end: str = ""
+    began_at_ms: int = 0
     ended_at_ms: int = 0
+    refused: int = 0
+    """How much of what it should not be given was refused, if it is hostile."""
     problem: str = ""
 
 

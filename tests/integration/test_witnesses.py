@@ -12,7 +12,7 @@ from boxoffice.errors import Unprocessable
 from boxoffice.gateway import open_gateway
 from boxoffice.ledger import Ledger
 from boxoffice.settings import Settings
-from boxoffice.witnesses import Charge, Ticket, read_books, read_charges, read_stories
+from boxoffice.witnesses import Charge, Step, Ticket, read_books, read_charges, read_stories
 
 ORDER = {
     "sale": "night", "buyer": "b" * 32, "hold": 1, "fence": 1, "seats_count": 1, "seats": "[0]", "names": "[]",
@@ -62,10 +62,16 @@ async def test_reads_the_gateways_list_by_itself(settings: Settings) -> None:
 
 def test_reads_stories_and_refuses_anything_else(tmp_path: Path) -> None:
     file = tmp_path / "stories.ndjson"
-    story = {"buyer": 7, "plan": ["late"], "number": 3, "calledAtMs": 9, "steps": [["hold", 1.5, 409, "seats_taken"]]}
+    story = {
+        "buyer": 7,
+        "plan": ["late"],
+        "number": 3,
+        "calledAtMs": 9,
+        "steps": [["hold", 1.5, 409, "seats_taken", 40]],
+    }
     file.write_text(json.dumps(story) + "\n")
     assert [(s.buyer, s.number, s.called_at_ms, s.steps) for s in read_stories(file)] == [
-        (7, 3, 9, [("hold", 1.5, 409, "seats_taken")])
+        (7, 3, 9, [Step("hold", 1.5, 409, "seats_taken", 40)])
     ]
     file.write_text("level=error msg=boom\n")
     with pytest.raises(Unprocessable, match=r"stories\.ndjson"):

@@ -9,7 +9,7 @@ import pytest
 
 from boxoffice.report import Report, table, write
 from boxoffice.verdict import judge, percentile
-from boxoffice.witnesses import Charge, Evidence, Story, Ticket, Told
+from boxoffice.witnesses import Charge, Evidence, Step, Story, Ticket, Told
 
 OPENED = 1_000_000
 
@@ -20,7 +20,7 @@ def sold_story(buyer: int, seat: str) -> Story:
         buyer=buyer,
         number=buyer,
         called_at_ms=OPENED + 100 * (buyer // 2),
-        steps=[("join", 4.0, 201, ""), ("hold", 6.0, 201, ""), ("order", 8.0, 202, "")],
+        steps=[Step("join", 4.0, 201, ""), Step("hold", 6.0, 201, ""), Step("order", 8.0, 202, "")],
         first=[seat],
         orders=[Told(id=order, state="paid", seats=[seat], amount_minor=500, settled_ms=900)],
         end="paid",
@@ -33,7 +33,7 @@ def fought_story(buyer: int, seat: str) -> Story:
         buyer=buyer,
         number=buyer,
         called_at_ms=OPENED + 100 * buyer,
-        steps=[("join", 5.0, 201, ""), ("hold", 7.0, 409, "seats_taken"), ("line", 1.0, 200, "")],
+        steps=[Step("join", 5.0, 201, ""), Step("hold", 7.0, 409, "seats_taken"), Step("line", 1.0, 200, "")],
         first=[seat],
         end="soldOut",
         ended_at_ms=OPENED + 21_500,
@@ -161,9 +161,9 @@ def test_sees_a_number_given_twice(honest: Evidence) -> None:
     [(503, "no answer of 5xx"), (500, "no answer of 5xx"), (0, "every request is answered")],
 )
 def test_sees_an_answer_that_must_not_be(honest: Evidence, status: int, promise: str) -> None:
-    assert broken(judge(change(honest, 12, steps=[("hold", 1.0, 409, "seats_taken"), ("line", 9.0, status, "")]))) == {
-        promise
-    }
+    assert broken(
+        judge(change(honest, 12, steps=[Step("hold", 1.0, 409, "seats_taken"), Step("line", 9.0, status, "")]))
+    ) == {promise}
 
 
 def test_sees_buyers_who_came_to_no_end(honest: Evidence) -> None:
@@ -190,7 +190,7 @@ def test_sees_a_buyer_who_came_when_called_and_was_too_late(honest: Evidence) ->
 def test_sees_that_nobody_fought(honest: Evidence) -> None:
     evidence = honest
     for index in range(10, 20):
-        evidence = change(evidence, index, steps=[("join", 5.0, 201, "")])
+        evidence = change(evidence, index, steps=[Step("join", 5.0, 201, "")])
     report = judge(evidence)
     assert report.contested == 0
     assert broken(report) == {"buyers fight for seats"}
