@@ -43,7 +43,7 @@ COPY --from=build-demo /opt/boxoffice /opt/boxoffice
 CMD ["demo"]
 
 FROM runtime AS boxoffice
-ARG VERSION=0.1.0
+ARG VERSION=""
 ARG REVISION=""
 LABEL org.opencontainers.image.title="boxoffice" \
       org.opencontainers.image.description="Sells the seats of a concert to a crowd far larger than the hall" \

@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 RUN := PYTHONPATH=src $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: help demo test test-cluster node chaos lint format generate bench bench-settle lock setup browser servers clean
+.PHONY: help demo test test-cluster node chaos lint format generate bench bench-settle release lock setup browser servers clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,7 @@ format: $(READY) ## let ruff format the code
 	@$(VENV)/bin/ruff check --fix .
 
 generate: $(READY) ## make anew what is made from something else: the CRD, the chart's README, schema and dashboards
+	@python3 .ci/version
 	@$(RUN) -m boxoffice crd > manifests/crd.yaml
 	@$(VENV)/bin/python chart/generate.py
 	@$(VENV)/bin/python chart/dashboards/generate.py
@@ -66,6 +67,9 @@ bench: $(READY) $(if $(findstring production,$(ARGS)),servers) ## requests a sec
 bench-settle: $(READY) servers ## orders a second from Kafka into MySQL, beside a limit taken in the same run
 	@$(RUN) load/bench/settle.py $(ARGS)
 
+release: ## images, chart, CRD, SBOM, checksums into build/release; TARGET=registry pushes them too
+	@bash .ci/release
+
 PIN := uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
   --no-emit-find-links
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
@@ -73,6 +77,7 @@ lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	$(PIN) pyproject.toml --group dev --extra embedded --extra simulate --extra traces -c requirements.lock -o requirements-dev.lock
 	$(PIN) pyproject.toml --extra embedded --extra traces -c requirements.lock -o requirements-demo.lock
 	echo 'hatchling>=1.27' | $(PIN) - -o requirements-build.lock
+	$(PIN) --group release -o requirements-release.lock
 
 clean: ## remove what was fetched and built
 	rm -rf "$(CACHE)"
