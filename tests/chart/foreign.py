@@ -14,7 +14,10 @@ import yaml
 
 from tests.cluster.programs import CACHE, programs
 
+CHAOS = ("networkchaos", "podchaos", "stresschaos", "timechaos")
 DEFINITIONS = {
+    # The newest that is a module; Schedule came with version 2, whose experiments are the same.
+    "github.com/chaos-mesh/chaos-mesh@v1.2.4": [f"config/crd/bases/chaos-mesh.org_{kind}.yaml" for kind in CHAOS],
     "github.com/argoproj/argo-cd/v2@v2.14.0": ["manifests/crds/application-crd.yaml"],
     "github.com/kedacore/keda/v2@v2.21.0": ["config/crd/bases/keda.sh_scaledobjects.yaml"],
     "sigs.k8s.io/gateway-api@v1.2.1": ["config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"],
@@ -44,8 +47,9 @@ def write_schemas(folder: Path) -> None:
 
 def _versions(text: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for definition in yaml.safe_load_all(text):
-        for version in definition["spec"]["versions"]:
-            schema = version["schema"]["openAPIV3Schema"]
+        spec = definition["spec"]
+        for version in spec["versions"]:
+            schema = (version.get("schema") or spec["validation"])["openAPIV3Schema"]
             schema["properties"]["metadata"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
             yield definition["spec"]["names"]["kind"], version["name"], _closed(schema)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ def test_sales_from_smallest_to_full() -> None:
 def test_every_manifest_is_whole(file: Path) -> None:
     assert file.read_text().startswith("#"), "a comment says what it is for"
     for document in yaml.load_all(file.read_text(), yaml.CSafeLoader):
-        # Values of somebody else's chart, and rules of a Prometheus outside Kubernetes, are no resources.
-        if not file.name.endswith((".values.yaml", "rules.yaml")):
+        # Values of somebody else's chart, and files of a Prometheus outside Kubernetes, are no resources.
+        if not file.name.endswith((".values.yaml", "rules.yaml", "alertmanager.yaml")):
             assert {"apiVersion", "kind", "metadata"} <= document.keys()
 
 
@@ -71,6 +72,46 @@ def test_skaffold_names_what_the_chart_makes(helm: Helm) -> None:
     assert done.returncode == 0, done.stderr
     made = {r["metadata"]["name"] for r in yaml.load_all(done.stdout, yaml.CSafeLoader) if r and r["kind"] == "Service"}
     assert {forward["resourceName"] for forward in config["portForward"]} <= made
+
+
+CHAOS = sorted((MANIFESTS / "chaos").glob("*.yaml"))
+SCHEDULE = {"schedule", "concurrencyPolicy", "historyLimit", "type"}
+
+
+def experiments(file: Path) -> Iterator[dict[str, Any]]:
+    """A Schedule as the experiment that it makes."""
+    for document in yaml.safe_load_all(file.read_text()):
+        if document["kind"] == "Schedule":
+            spec = document["spec"]
+            kind = spec["type"]
+            field = kind[0].lower() + kind[1:]
+            assert spec.keys() == {*SCHEDULE, field}
+            document |= {"kind": kind, "spec": spec[field]}
+        yield document
+
+
+@pytest.mark.parametrize("file", CHAOS, ids=lambda file: file.stem)
+def test_experiments_fit_the_schemas_of_chaos_mesh(schemas: Path, tmp_path: Path, file: Path) -> None:
+    found = list(experiments(file))
+    plain, wrong = tmp_path / "plain.yaml", tmp_path / "wrong.yaml"
+    plain.write_text(yaml.safe_dump_all(found))
+    done = conform(schemas, plain)
+    assert done.returncode == 0, done.stdout
+    found[-1]["spec"]["mode"] = "some"
+    wrong.write_text(yaml.safe_dump_all(found))
+    assert conform(schemas, wrong).returncode == 1
+
+
+@pytest.mark.parametrize("file", CHAOS, ids=lambda file: file.stem)
+def test_experiments_meet_pods_that_the_chart_makes(helm: Helm, file: Path) -> None:
+    release = helm.template({"dev.enabled": True})
+    made = release.pods().keys()
+    for experiment in experiments(file):
+        selector = experiment["spec"]["selector"]
+        assert selector["labelSelectors"]["app.kubernetes.io/instance"] == "shop"
+        component = selector["labelSelectors"].get("app.kubernetes.io/component")
+        meant = {component} if component else set(selector["expressionSelectors"][0]["values"])
+        assert meant <= made
 
 
 def test_argo_cd(schemas: Path) -> None:
