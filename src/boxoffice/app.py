@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from boxoffice import api, openapi, pages
+from boxoffice import api, openapi, pages, tracing
+from boxoffice.accesslog import AccessLog
 from boxoffice.board import Board
 from boxoffice.context import Context
 from boxoffice.errors import BoxofficeError
@@ -32,8 +33,8 @@ from boxoffice.settings import Settings
 from boxoffice.store import Store
 from boxoffice.tasks import end
 from boxoffice.tokens import KeyRing
-from boxoffice.traffic import Traffic
-from boxoffice.wire import Json, on_error
+from boxoffice.traffic import Step, Traffic
+from boxoffice.wire import Json, header, on_error
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ def build_app(settings: Settings) -> Starlette:
         context = Context(settings, store, event_log, board, keys, places, accounts, proofs, address_of, past)
         context.cookie = b"visitor" if settings.insecure_cookies else b"__Host-visitor"
         app.context = app.state.context = context
-        app.traffic = Traffic()
+        app.traffic, app.access = Traffic(), AccessLog(settings.access_log_every)
+        tracing.start(settings, "serve")
         app.state.registry = _registry(board, app.traffic)
         await board.beat()
         tasks = [asyncio.create_task(board.run()), asyncio.create_task(Relay(store, event_log, board).run())]
@@ -63,6 +65,7 @@ def build_app(settings: Settings) -> Starlette:
             await past.close()
             await event_log.close()
             await store.close()
+            await tracing.stop()
 
     return _assemble(lifespan)
 
@@ -79,6 +82,7 @@ class _App(Starlette):
 
     context: Context
     traffic: Traffic
+    access: AccessLog
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,18 +92,29 @@ class _App(Starlette):
             sale, _, rest = scope["path"][len(PREFIX) :].partition("/")
             shortcut = api.SHORTCUTS.get((scope["method"], rest))
         if shortcut is None:
-            return await super().__call__(scope, receive, self.traffic.counted(send))
-        began, (step, handler) = time.perf_counter(), shortcut
-        request, context = Request(scope, receive), self.context
-        try:
-            response = await api.answer(handler, context, sale, request)
-        except BoxofficeError as error:
-            response = await on_error(request, error)
-        except Exception as error:
-            log.exception("%s %s", request.method, request.scope["path"])
-            response = await on_error(request, error)
+            return await super().__call__(scope, receive, self.traffic.counted(self.access.noted(scope, send)))
+        began, (step, handler), request = time.perf_counter(), shortcut, Request(scope, receive)
+        wanted = request.method == "POST" and tracing.tracing()
+        traced = tracing.request(step, header(scope, b"traceparent")) if wanted else None
+        if traced is None:
+            response = await self._answer(step, handler, sale, request)
+        else:
+            with tracing.inside(traced):
+                response = await self._answer(step, handler, sale, request)
+                traced.answered(request.method, response.status_code)
         self.traffic.count(step, response.status_code, began)
+        self.access.note(step, response.status_code, began, sale if sale in self.context.board.views else "", scope)
         await response(scope, receive, send)
+
+    async def _answer(self, step: Step, handler: api.Handler, sale: str, request: Request) -> Response:
+        try:
+            return await api.answer(handler, self.context, sale, request)
+        except BoxofficeError as error:
+            return await on_error(request, error)
+        except Exception as error:
+            trace = tracing.trace_id_of(header(request.scope, b"traceparent"))
+            log.exception("%s", step, extra={"fields": {"trace": trace}} if trace else None)
+            return await on_error(request, error)
 
 
 def _assemble(lifespan: Callable[[_App], AbstractAsyncContextManager[None]]) -> Starlette:

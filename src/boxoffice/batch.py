@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from prometheus_client import Counter
 
-from boxoffice import failpoint
+from boxoffice import failpoint, tracing
 from boxoffice.errors import GatewayUnavailable, LedgerBusy
 from boxoffice.eventlog import Record
 from boxoffice.events import Malformed, OrderPlaced, decode
@@ -92,9 +92,9 @@ class Batches:
             to = records[size - 1].offset + 1
             ours = [letter for letter in letters if letter.log_offset < to]
             try:
-                claim = await self._ledger.record_batch(
-                    claim, to, applied, [order for order in settled if order.log_offset < to], ours
-                )
+                written = [order for order in settled if order.log_offset < to]
+                with tracing.commit(written):
+                    claim = await self._ledger.record_batch(claim, to, applied, written, ours)
             except (LedgerBusy, Unfit) as error:
                 fault = error
             else:
@@ -188,7 +188,8 @@ class Batches:
 
     async def _charge(self, claim: Claim, placed: Placed) -> SettledOrder:
         event = placed.event
-        outcome = await capture(self._gateway, charge_of(event), event.placed_ms)
+        with tracing.charge(placed.record):
+            outcome = await capture(self._gateway, charge_of(event), event.placed_ms)
         state = _RESULTS[outcome.result]
         due_ms = now_ms() + UNRESOLVED_MS if state == "unresolved" else None
         return _settled(

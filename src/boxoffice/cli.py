@@ -19,6 +19,7 @@ from boxoffice import (
     cli_orders,
     cli_preflight,
     cli_sale,
+    logs,
     migrations,
 )
 from boxoffice.audit import AuditReport, audit as run_audit
@@ -30,8 +31,12 @@ from boxoffice.ledger import open_ledger
 from boxoffice.probe import Readiness
 from boxoffice.retention import keep_records
 from boxoffice.settings import Settings
-from boxoffice.standby import engines_answer, log_to_stderr, persist, read_settings
+from boxoffice.standby import engines_answer, persist, read_settings
 from boxoffice.store import Store
+
+LogFormat = Annotated[
+    str, typer.Option("--log-format", help="console or json. Default: BOXOFFICE_LOG_FORMAT, or what stderr is.")
+]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -109,11 +114,11 @@ def demo(
         "BOXOFFICE_PORT=8093 boxoffice serve    # a second one beside it",
     )
 )
-def serve() -> None:
+def serve(log_format: LogFormat = "") -> None:
     """Serves the buyers: pages and API (port 8083)."""
     from boxoffice import serving
 
-    serving.serve()
+    serving.serve(log_format)
 
 
 @app.command(
@@ -122,12 +127,12 @@ def serve() -> None:
         'curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8084/admin/api/sales',
     )
 )
-def admin() -> None:
+def admin(log_format: LogFormat = "") -> None:
     """Serves those who run the sales: dashboard and API (port 8084)."""
     from boxoffice.admin import build_admin
     from boxoffice.server import run_server
 
-    log_to_stderr()
+    logs.start(log_format)
     settings = run(read_settings("admin_port"))
     app = build_admin(settings)
     run(engines_answer(settings, "admin_port", migrations.check_tables))
@@ -140,13 +145,13 @@ def admin() -> None:
         "BOXOFFICE_SETTLE_PORT=0 boxoffice settle    # a second one shares the partitions",
     )
 )
-def settle() -> None:
+def settle(log_format: LogFormat = "") -> None:
     """Charges the orders in the log and writes them into the ledger, each once."""
     import uvloop
 
     from boxoffice.settlement import run_settlement
 
-    log_to_stderr()
+    logs.start(log_format)
     uvloop.run(run_settlement(run(read_settings("settle_port"))))
 
 
@@ -161,9 +166,10 @@ def settle() -> None:
 def migrate(
     online: Annotated[bool, typer.Option("--online", help="Even while a sale is open.")] = False,
     wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for secrets and engines.")] = 0,
+    log_format: LogFormat = "",
 ) -> None:
     """Brings the ledger's tables up to date and makes the event log. Safe to repeat."""
-    log_to_stderr()
+    logs.start(log_format)
     run(persist(lambda: _migrate(online), Readiness(), wait))
     typer.echo("the ledger and the log are ready")
 

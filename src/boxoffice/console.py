@@ -15,6 +15,7 @@ import msgspec
 import typer
 
 from boxoffice.errors import BoxofficeError
+from boxoffice.logs import give_up
 
 if TYPE_CHECKING:  # `kubectl sale` starts without them
     from boxoffice.board import Board
@@ -44,23 +45,18 @@ def run_program(app: typer.Typer, name: str) -> NoReturn:
     try:
         sys.exit(app(standalone_mode=False, prog_name=name))
     except BoxofficeError as error:
-        _fail(name, error.detail, 1)
+        give_up(name, error.detail, 1)
     except OSError as error:
-        _fail(name, str(error), 1)
+        give_up(name, str(error), 1)
     except typer.Abort:  # Ctrl-C, or a question that was not answered with yes
-        _fail(name, "stopped", 1)
+        give_up(name, "stopped", 1)
     except Exception as error:
         if not hasattr(error, "format_message"):  # Typer's own errors; their class moves between its versions
             raise
         if not error.args or not str(error.args[0]).startswith("Usage:"):
-            _fail(name, " ".join(error.format_message().split()), 2)  # a list of choices comes a line each
+            give_up(name, " ".join(error.format_message().split()), 2)  # a list of choices comes a line each
         typer.echo(error.format_message(), err=True)  # a command that was called with nothing shows its help
         sys.exit(2)
-
-
-def _fail(name: str, message: str, code: int) -> NoReturn:
-    typer.echo(f"{name}: {message}", err=True)
-    sys.exit(code)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from boxoffice.eventlog import Headers
+from boxoffice.tracing import well_formed
 
 VERSION = 1
 """Of a record in the log: rises with every field that comes, goes or is filled otherwise."""
@@ -73,7 +74,6 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 _decoder = msgspec.json.Decoder(OrderPlaced)
 _is_id = re.compile(r"[0-9a-f]{32}").fullmatch
-_is_trace = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 _untraced: Headers = ((SCHEMA_HEADER, b"%d" % VERSION),)
 
 
@@ -83,7 +83,7 @@ def encode(event: OrderPlaced) -> bytes:
 
 def headers(traceparent: bytes = b"") -> Headers:
     """What goes beside a record; the W3C trace context of the request only when it is well formed."""
-    return (*_untraced, (TRACE_HEADER, traceparent)) if _is_trace(traceparent) else _untraced
+    return (*_untraced, (TRACE_HEADER, traceparent)) if well_formed(traceparent) else _untraced
 
 
 def notice(event: OrderEvent) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
 
-from boxoffice import failpoint
+from boxoffice import failpoint, tracing
 from boxoffice.batch import Batches
 from boxoffice.effects import Sink, effects_of
 from boxoffice.errors import LedgerBusy, LedgerUnavailable, LogUnavailable, Recovering, StoreUnavailable, Unavailable
@@ -175,7 +175,10 @@ class Partition:
 
     async def _settle(self, was: Claim) -> None:
         try:
-            self.claim, settled = await self._desk.batches.settle(was, self._records, self._applied)
+            with tracing.batch(self._records) as traced:
+                self.claim, settled = await self._desk.batches.settle(was, self._records, self._applied)
+                if traced:
+                    traced.settled(settled)
         except LedgerUnavailable as fault:
             self._in_doubt = not isinstance(fault, LedgerBusy)
             raise

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from redis.exceptions import RedisError
 
-from boxoffice import events, failpoint
+from boxoffice import events, failpoint, tracing
 from boxoffice.admission import entry_args, refused_entry
 from boxoffice.board import Board
 from boxoffice.errors import (
@@ -125,8 +125,9 @@ async def _publish(
 ) -> str:
     """`accepted` once the log has it; `pending` when only Redis has it, as safe as Redis can make it."""
     try:
-        headers = events.headers(traceparent)
-        position = await event_log.publish(bytes.fromhex(event.order), events.encode(event), headers)
+        with tracing.step("publish", "producer"):
+            headers = events.headers(tracing.outgoing(traceparent))
+            position = await event_log.publish(bytes.fromhex(event.order), events.encode(event), headers)
     except LogUnavailable:
         await _make_safe(store, sale)
         await store.call("unpublished", sale, event.order)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
+from boxoffice import logs
 from boxoffice.app import build_app, start_draining
 from boxoffice.errors import BoxofficeError
 from boxoffice.server import run_server
-from boxoffice.standby import engines_answer, log_to_stderr, read_settings
+from boxoffice.standby import engines_answer, read_settings
 
 
 def main() -> None:
@@ -16,12 +16,12 @@ def main() -> None:
     try:
         serve()
     except (BoxofficeError, OSError) as error:
-        sys.exit(f"boxoffice: {error}")
+        logs.give_up("boxoffice", str(error))
 
 
-def serve() -> None:
+def serve(log_format: str = "") -> None:
     """Until SIGTERM or SIGINT. Raises BadInput."""
-    log_to_stderr()
+    logs.start(log_format)
     settings = asyncio.run(read_settings("port"))
     app = build_app(settings)
     asyncio.run(engines_answer(settings, "port", None))

@@ -128,6 +128,21 @@ class Settings:
     oidc_issuer: str = ""
     oidc_audience: str = ""
 
+    log_format: str = ""
+    """`json`: a line an event; `console`: for people. Empty: `console` on a terminal, else `json`."""
+
+    access_log_every: int = 1000
+    """One of so many answers of `serve` is logged, and every slow one and every 5xx. 0: only those."""
+
+    traces_url: str = ""
+    """Where traces go by OTLP/HTTP: `http://collector:4318/v1/traces`. Empty: nowhere, and nothing is traced."""
+
+    traces_ratio: float = 0.01
+    """Of buyers, how many are traced: 0.01 is one of a hundred."""
+
+    traces_per_second: int = 50
+    """Requests that are traced at most, a process, whatever their callers ask for."""
+
     host: str = "127.0.0.1"
     """The address to listen on; empty: all of them, of both families."""
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from prometheus_client import Gauge
 
+from boxoffice import tracing
 from boxoffice.archive import Archive
 from boxoffice.arrears import Arrears
 from boxoffice.auditing import Audits
@@ -104,6 +105,8 @@ async def run(
     """Settles until `stop`. Engines that are out of reach are waited for, at the start too."""
     async with AsyncExitStack() as stack:
         readiness = Readiness("the engines")
+        tracing.start(settings, "settle")
+        stack.push_async_callback(tracing.stop)
         await stack.enter_async_context(serve_probes(settings.host, settings.settle_port, readiness))
         reach = Reach(stack, stop, readiness)
         store = await reach.open(lambda: Store.open(settings))

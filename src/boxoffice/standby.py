@@ -26,11 +26,6 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def log_to_stderr() -> None:
-    """For processes that run on."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-
-
 async def read_settings(port: Port) -> Settings:
     """From the environment; secrets whose files are not there yet are waited for. Raises BadInput."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import ResponseError
 
+from boxoffice import tracing
 from boxoffice.errors import NotFound, Recovering, StoreUnavailable
 from boxoffice.pipe import Pipe, ReplyError, fields_of
 from boxoffice.settings import Settings
@@ -128,6 +129,12 @@ class Store:
 
     async def call(self, script: str, sale: str, *args: Argument) -> list[Any]:
         """Runs one script on one sale. Raises Recovering, NotFound (no such sale), StoreUnavailable."""
+        if tracing.current() is None:
+            return await self._call(script, sale, *args)
+        with tracing.step(f"redis {script}", "client"):
+            return await self._call(script, sale, *args)
+
+    async def _call(self, script: str, sale: str, *args: Argument) -> list[Any]:
         key = f"{{{self.instance}:{sale}}}:sale"
         pipe = self._live(key)
         if pipe is None:
