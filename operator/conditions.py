@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from boxoffice.control import Decision
 from boxoffice.status import AdmissionStatus, Condition, ConditionType, DrawStatus, Seats, Status
+from decisions import reason_of, signals_of
 from facts import Facts, Sight
 
 MOST_MESSAGE = 1024
@@ -33,6 +33,8 @@ def status_of(before: Status, facts: Facts, now: datetime) -> Status:
             seats=Seats(total=sight.total, held=sight.taken, sold=sight.sold),
             waiting=sight.waiting,
             draw=DrawStatus(),
+            signals=signals_of(facts.steered, facts.spec.signals) if facts.steered and facts.spec else [],
+            decisions=facts.steered.lately if facts.steered else before.decisions,
         )
         body = msgspec.structs.replace(body, last_decision_time=_decision_time(before, body, facts, now))
     conditions = list(_conditions(before, facts, now))
@@ -77,7 +79,7 @@ def limits(facts: Facts, sight: Sight) -> tuple[str, str]:
     if sight.free == 0:
         return "Seats", "every seat is taken for now; those that come back are offered to the next in line"
     if facts.steered:
-        return _decided(facts.steered.decision)
+        return facts.steered.decision.limited_by, reason_of(facts.steered.decision)
     if sight.waiting == 0:
         return "Demand", "nobody waits: whoever comes is let in"
     if spec and spec.admission.mode == "Manual":
@@ -86,11 +88,6 @@ def limits(facts: Facts, sight: Sight) -> tuple[str, str]:
     if sight.active < FILLED * sight.target:
         return "Filling", f"only {inside}: they leave as fast as those who are called come"
     return "Target", inside
-
-
-def _decided(decision: Decision) -> tuple[str, str]:
-    advice = "" if decision.applied else "advice, not in force: "
-    return decision.limited_by, f"{advice}{decision.reason}"
 
 
 def _conditions(before: Status, facts: Facts, now: datetime) -> Iterator[Condition]:
@@ -150,7 +147,8 @@ def _admitting(facts: Facts) -> Verdict:
 def _signals(facts: Facts) -> Verdict:
     if facts.steered is None:
         return "Unknown", "SignalsNotUsed", "nothing is steered by signals here"
-    decision, silent = facts.steered.decision, facts.steered.silent
+    decision = facts.steered.decision
+    silent = "; ".join(f"{r.name}: {r.message}" for r in facts.steered.readings if r.name in decision.stale)
     if decision.lost:
         return "False", "SignalsLost", f"nothing is known for two minutes of {', '.join(decision.lost)}; {silent}"
     if decision.stale:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from boxoffice.control import Decision
+from boxoffice.readings import Reading
 from boxoffice.snapshot import View
 from boxoffice.spec import Spec
+from boxoffice.status import DecisionStatus
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -61,11 +63,12 @@ class Overriding(msgspec.Struct, frozen=True):
     why: str
 
 
-class Steered(msgspec.Struct, frozen=True):
-    """A decision, and why some of its signals have no number; '' when all have."""
+class Steered(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision, what its signals said, and the last decisions that said something new, the newest last."""
 
     decision: Decision
-    silent: str
+    readings: list[Reading] = []
+    lately: list[DecisionStatus] = []
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

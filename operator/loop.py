@@ -22,6 +22,7 @@ from boxoffice.salerecords import SaleRecord
 from boxoffice.sales import OldWriter
 from boxoffice.status import Status
 from conditions import changes, status_of
+from decisions import says_more
 from reconcile import Reconciler
 from resources import Resource
 from steering import Steering, steers
@@ -35,7 +36,7 @@ MOST_AT_ONCE = 50
 ROUND_SECONDS = 25.0
 """A round that takes longer is given up: the next one begins from what is there then."""
 
-LOOKS = Summary("boxoffice_operator_round_seconds", "Time of a look at all sales, in seconds")
+LOOKS = Summary("boxoffice_operator_round_seconds", "Seconds of a look at all sales")
 LAST = Gauge("boxoffice_operator_last_round_timestamp_seconds", "When the last look at all sales ended, Unix time")
 SALES = Gauge("boxoffice_operator_sales", "Resources that are looked after")
 WRITER = Gauge("boxoffice_operator_writer", "The number of our turn; 0 while it is another operator's")
@@ -187,15 +188,21 @@ class Loop:
         facts = await self._reconciler.look(resource, self._records)
         now = datetime.now(UTC)
         if facts.spec and facts.sight:
-            steered = await self._steering.step(resource.name, facts.spec, facts.sight, now.timestamp())
+            steered = await self._steering.step(
+                resource.name, facts.spec, facts.sight, resource.status.decisions, now.timestamp()
+            )
             facts = msgspec.structs.replace(facts, steered=steered if steers(facts.spec) else None)
         status = status_of(resource.status, facts, now)
-        if status != resource.status and self._may_write(resource.name):
+        if says_more(resource.status, status, self._age(resource.name)) and self._may_write(resource.name):
             await self._write(resource, status, now)
+
+    def _age(self, name: str) -> float:
+        """Seconds since the status was written."""
+        return time.monotonic() - self._written.get(name, float("-inf"))
 
     def _may_write(self, name: str) -> bool:
         """Where it is too early, the sale is looked at again when it is not."""
-        left = self._written.get(name, float("-inf")) + STATUS_SECONDS - time.monotonic()
+        left = STATUS_SECONDS - self._age(name)
         if left > 0 and name not in self._waiting:
             self._waiting.add(name)
             asyncio.get_running_loop().call_later(left, self._look_again, name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import Gauge
 
@@ -16,7 +16,9 @@ from boxoffice.control import Decision, State, begin
 from boxoffice.decisionlog import Entry, decided, line
 from boxoffice.readings import Load, Reading, Rules
 from boxoffice.spec import Signal, Spec
+from boxoffice.status import DecisionStatus
 from boxoffice.store import Store
+from decisions import latest, with_this
 from facts import Sight, Steered
 from prometheus import Prometheus
 from turn import Turn
@@ -30,6 +32,8 @@ TARGET = Gauge("boxoffice_control_target", "Buyers that should be inside", ["sal
 PRESSURE = Gauge(
     "boxoffice_control_pressure", "Measured by setpoint, of each signal that has a number", ["sale", "signal"]
 )
+STALE = Gauge("boxoffice_control_signal_stale", "1 for a signal that does not count now: no number", ["sale", "signal"])
+BLIND = Gauge("boxoffice_control_blind", "1 while nothing is known of the load, and the target falls", ["sale"])
 
 
 class Steering:
@@ -40,10 +44,12 @@ class Steering:
         self._store, self._turn, self._prometheus, self._budget, self._log = store, turn, prometheus, budget, log
         self._states: dict[str, State] = {}
         self._claims: dict[str, Claim] = {}
+        self._lately: dict[str, list[DecisionStatus]] = {}
         self._asked: dict[Signal, tuple[float, asyncio.Task[list[Reading]]]] = {}
 
-    async def step(self, name: str, spec: Spec, sight: Sight, now: float) -> Steered:
-        """Decides for one sale, and writes it down. `now`: Unix seconds. Raises Unavailable, OldWriter."""
+    async def step(self, name: str, spec: Spec, sight: Sight, before: Sequence[DecisionStatus], now: float) -> Steered:
+        """Decides for one sale, and writes it down. `before`: what its status has. `now`: Unix seconds. Raises
+        Unavailable, OldWriter."""
         rules = Rules.of(spec)
         readings = await self._read(spec.signals) if steers(spec) else []
         self._claim(name, spec, sight)
@@ -55,15 +61,17 @@ class Steering:
         self._keep(name, entry)
         if steers(spec):
             self._log(line(entry))
-        return Steered(entry.decision, "; ".join(f"{r.name}: {r.message}" for r in readings if r.message))
+            self._lately[name] = with_this(latest(self._lately.get(name, []), before), entry.decision)
+        return Steered(decision=entry.decision, readings=readings, lately=self._lately.get(name, []))
 
     def forget(self, present: Sequence[str]) -> None:
         """All but these sales."""
         for name in self._states.keys() - set(present):
-            for signal in self._states.pop(name).seen:
-                PRESSURE.remove(name, signal)
+            _show_no_more(name, self._states.pop(name).seen)
             TARGET.remove(name)
+            BLIND.remove(name)
             self._claims.pop(name, None)
+            self._lately.pop(name, None)
 
     async def _read(self, signals: Sequence[Signal]) -> list[Reading]:
         if self._prometheus is None:
@@ -97,10 +105,20 @@ class Steering:
             sales.check_turn(await self._store.call("steer", name, self._turn.writer, "target", target))
 
     def _keep(self, name: str, entry: Entry) -> None:
+        if name in self._states:
+            _show_no_more(name, self._states[name].seen.keys() - entry.after.seen.keys())
         self._states[name] = entry.after
         TARGET.labels(name).set(entry.decision.active_target)
+        BLIND.labels(name).set(entry.decision.limited_by == "Fallback")
         for signal in entry.after.seen:
             PRESSURE.labels(name, signal).set(entry.decision.pressures.get(signal, float("nan")))
+            STALE.labels(name, signal).set(signal in entry.decision.stale)
+
+
+def _show_no_more(name: str, signals: Iterable[str]) -> None:
+    for signal in signals:
+        PRESSURE.remove(name, signal)
+        STALE.remove(name, signal)
 
 
 def steers(spec: Spec) -> bool:

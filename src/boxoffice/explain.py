@@ -10,6 +10,7 @@ import msgspec
 
 from boxoffice.durations import short
 from boxoffice.seen import SeenCondition, SeenSale
+from boxoffice.signalwords import explained_decisions, explained_signals
 from boxoffice.spec import Policy
 
 MOST_EVENTS = 5
@@ -48,6 +49,8 @@ def explain(sale: SeenSale, events: Sequence[SeenEvent], now: datetime) -> Itera
     ):
         if words:
             yield f"{label:<{LABEL}}{words}"
+    yield from explained_signals(sale.status)
+    yield from explained_decisions(sale.status.decisions, now)
     yield from _conditions(sale.status.conditions, now)
     yield from _events(events, now)
 

@@ -52,12 +52,33 @@ class SeenCondition(_Seen, frozen=True, kw_only=True):
     last_transition_time: datetime | None = None
 
 
+class SeenSignalStatus(_Seen, frozen=True, kw_only=True):
+    """Numbers in thousandths."""
+
+    name: str
+    kind: str = ""
+    value: int | None = None
+    setpoint: int = 0
+    pressure: int | None = None
+    state: str = ""
+    message: str = ""
+
+
+class SeenDecision(_Seen, frozen=True, kw_only=True):
+    time: datetime
+    active_target: int
+    limited_by: str = ""
+    reason: str = ""
+
+
 class SeenStatus(_Seen, frozen=True, kw_only=True):
     observed_generation: int = 0
     opened_time: datetime | None = None
     admission: AdmissionStatus = AdmissionStatus()
     seats: Seats = Seats()
     waiting: int = 0
+    signals: list[SeenSignalStatus] = []
+    decisions: list[SeenDecision] = []
     conditions: list[SeenCondition] = []
 
 

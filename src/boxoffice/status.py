@@ -9,6 +9,10 @@ import msgspec
 from msgspec import Meta
 
 ConditionType = Literal["Ready", "Admitting", "SignalsFresh", "LedgerHealthy", "SoldOut", "Overridden", "Degraded"]
+SignalState = Literal["Fresh", "Idle", "Stale", "Lost"]
+
+MOST_DECISIONS = 10
+MOST_THOUSANDTHS = 2_000_000_000
 
 _Count = Annotated[int, Meta(ge=0)]
 _Time = Annotated[datetime, Meta(tz=True)]
@@ -39,6 +43,35 @@ class AdmissionStatus(_Part, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(max_length=1024, description="The last decision, in words.")] = ""
 
 
+class SignalStatus(_Part, frozen=True, kw_only=True):
+    """A signal as the last decision had it; numbers in thousandths, as in the spec."""
+
+    name: Annotated[str, Meta(max_length=63)]
+    kind: Annotated[str, Meta(max_length=16)]
+    value: Annotated[int, Meta(ge=0, le=MOST_THOUSANDTHS, description="In thousandths of the query's unit.")] | None = (
+        None
+    )
+    setpoint: Annotated[int, Meta(ge=0, le=MOST_THOUSANDTHS, description="As the spec has it.")]
+    pressure: (
+        Annotated[int, Meta(ge=0, le=MOST_THOUSANDTHS, description="Measured by setpoint: 1000 is at its setpoint.")]
+        | None
+    ) = None
+    state: Annotated[
+        SignalState,
+        Meta(description="Idle: nothing to measure. Stale: no number now. Lost: none for two minutes."),
+    ]
+    message: Annotated[str, Meta(max_length=300, description="Why there is no number.")] = ""
+
+
+class DecisionStatus(_Part, frozen=True, kw_only=True):
+    """A decision that said something new."""
+
+    time: _Time
+    active_target: Annotated[int, Meta(ge=0, description="Buyers that should be inside.")]
+    limited_by: Annotated[str, Meta(max_length=64, description="What kept the pace from being higher.")]
+    reason: Annotated[str, Meta(max_length=300, description="Why, in words.")]
+
+
 class Seats(_Part, frozen=True, kw_only=True):
     """`held`: chosen or being paid."""
 
@@ -65,4 +98,9 @@ class Status(_Part, frozen=True, kw_only=True):
     waiting: Annotated[int, Meta(ge=0, description="Places that were not called yet.")] = 0
     draw: DrawStatus = DrawStatus()
     last_decision_time: _Time | None = None
+    signals: Annotated[list[SignalStatus], Meta(max_length=20, description="As the last decision had them.")] = []
+    decisions: Annotated[
+        list[DecisionStatus],
+        Meta(max_length=MOST_DECISIONS, description="The last that changed the target or what limits it."),
+    ] = []
     conditions: Annotated[list[Condition], Meta(max_length=16)] = []

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 from boxoffice.control import Decision
+from boxoffice.readings import Reading
 from boxoffice.sale import convert_sale
 from boxoffice.spec import Spec
-from boxoffice.status import Status
+from boxoffice.status import MOST_DECISIONS, DecisionStatus, Status
 from conditions import ADMITTING, changes, limits, status_of
+from decisions import latest, says_more, signals_of, with_this
 from facts import Facts, Fault, Overriding, Sight, Steered
 from tests.integration.house import resource
 
@@ -140,7 +142,8 @@ def steered(limited_by: str = "DatabaseCpu", target: int = 90, applied: bool = T
     decision = Decision(
         at=1.0, active_target=target, applied=applied, limited_by=limited_by, reason="it is at 2.00", **more
     )
-    return Steered(decision, "DatabaseCpu: no answer in 5 s" if more else "")
+    silent = Reading(name="DatabaseCpu", outcome="error", message="no answer in 5 s")
+    return Steered(decision=decision, readings=[silent] if more else [])
 
 
 def test_a_decision_is_the_reason() -> None:
@@ -167,3 +170,68 @@ def test_signals_that_are_stale_or_lost_are_named_with_why() -> None:
     assert said(lost)["SignalsFresh"] == ("False", "SignalsLost")
     [message] = [c.message for c in lost.conditions if c.type == "SignalsFresh"]
     assert message.endswith("DatabaseCpu: no answer in 5 s")
+
+
+SIGNALS = [
+    {"name": "Cpu", "kind": "Utilisation", "query": "cpu", "setpoint": 700},
+    {"name": "Errors", "kind": "Errors", "query": "errors", "setpoint": 10},
+    {"name": "Lag", "kind": "Lag", "query": "lag", "setpoint": 10_000},
+    {"name": "Pool", "kind": "Utilisation", "query": "pool", "setpoint": 1},
+]
+
+
+def test_every_signal_is_shown_as_the_decision_had_it() -> None:
+    given = Steered(
+        decision=steered(pressures={"Cpu": 1.29, "Pool": 1e12}, stale=["Lag"], lost=["Lag"]).decision,
+        readings=[
+            Reading(name="Cpu", outcome="breach", value=0.903),
+            Reading(name="Errors", outcome="idle", message="the query gives NaN"),
+            Reading(name="Lag", outcome="error", message="no answer in 5 s"),
+            Reading(name="Pool", outcome="breach", value=1e9),
+        ],
+    )
+    status = status_of(Status(), facts(spec=spec(signals=SIGNALS), steered=given), NOW)
+    assert [(s.name, s.value, s.pressure, s.state, s.message) for s in status.signals] == [
+        ("Cpu", 903, 1290, "Fresh", ""),
+        ("Errors", None, None, "Idle", "the query gives NaN"),
+        ("Lag", None, None, "Lost", "no answer in 5 s"),
+        ("Pool", 2_000_000_000, 2_000_000_000, "Fresh", ""),
+    ]
+    [message] = [c.message for c in status.conditions if c.type == "SignalsFresh"]
+    assert message == "nothing is known for two minutes of Lag; Lag: no answer in 5 s"
+    assert msgspec.convert(msgspec.to_builtins(status), Status) == status
+
+
+def test_the_last_ten_decisions_that_said_something_new() -> None:
+    lately: list[DecisionStatus] = []
+    for target in (100, 100, *range(100, 112), 111):
+        lately = with_this(lately, steered(target=target).decision)
+    assert [said.active_target for said in lately] == [*range(102, 112)]
+    assert len(lately) == MOST_DECISIONS
+    assert with_this(lately, steered("Maximum", 111).decision)[-1].limited_by == "Maximum"
+    assert with_this([], steered(applied=False).decision)[0].reason.startswith("advice, not in force: ")
+    assert with_this([], steered(target=1).decision)[0].time == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+
+
+def test_what_another_operator_decided_meanwhile_is_gone_on_from() -> None:
+    [older] = with_this([], steered().decision)
+    newer = msgspec.structs.replace(older, time=NOW)
+    assert latest([older], [newer]) == latest([newer], [older]) == [newer]
+    assert latest([], [older]) == latest([older], []) == [older]
+
+
+def test_decisions_stay_when_nothing_is_steered_any_more() -> None:
+    lately = with_this([], steered().decision)
+    before = status_of(Status(), facts(steered=Steered(decision=steered().decision, lately=lately)), NOW)
+    after = status_of(before, facts(), LATER)
+    assert (after.decisions, after.signals) == (lately, [])
+
+
+def test_what_signals_measure_is_no_reason_to_write_at_once() -> None:
+    quiet = status_of(Status(), facts(), NOW)
+    [signal] = signals_of(Steered(decision=steered().decision), spec(signals=SIGNALS[:1]).signals)
+    measured = msgspec.structs.replace(quiet, signals=[signal])
+    assert not says_more(quiet, quiet, 1e9)
+    assert not says_more(quiet, measured, 59)
+    assert says_more(quiet, measured, 60)
+    assert says_more(quiet, msgspec.structs.replace(measured, waiting=1), 0)

@@ -103,6 +103,55 @@ def test_says_nothing_of_a_limit_that_it_does_not_know() -> None:
     assert to_let_more_in(seen(admission={"limitedBy": "ledger-cpu"})) == ""
 
 
+def test_says_what_every_signal_measures_and_which_one_limits() -> None:
+    signals = [
+        {
+            "name": "DatabaseCpu",
+            "kind": "Utilisation",
+            "value": 903,
+            "setpoint": 700,
+            "pressure": 1290,
+            "state": "Fresh",
+        },
+        {"name": "Latency", "kind": "Latency", "value": 312, "setpoint": 300, "pressure": 1040, "state": "Fresh"},
+        {"name": "Lag", "kind": "Lag", "setpoint": 12_500_000, "state": "Lost", "message": "the query gives nothing"},
+        {"name": "Errors", "kind": "Errors", "value": 0, "setpoint": 10, "pressure": 10, "state": "Fresh"},
+        {"name": "Pool", "kind": "OfTomorrow", "setpoint": 700, "state": "OfTomorrow"},
+    ]
+    lines = list(explain(seen(signals=signals, admission={"limitedBy": "DatabaseCpu"}), (), NOW))
+    first = next(i for i, line in enumerate(lines) if line.startswith("signals"))
+    assert lines[first : first + 6] == [
+        "signals        kind         measured  setpoint  pressure",
+        "  DatabaseCpu  Utilisation     0.903       0.7     129 %  limits",
+        "  Latency      Latency         0.312       0.3     104 %  over its setpoint",
+        "  Lag          Lag                 -    12,500         -  lost: the query gives nothing",
+        "  Errors       Errors              0      0.01       1 %",
+        "  Pool         OfTomorrow          -       0.7         -  oftomorrow",
+    ]
+
+
+def test_says_what_was_decided_of_late_oldest_first() -> None:
+    decisions = [
+        {"time": "2030-09-06T08:57:50Z", "activeTarget": 1364, "limitedBy": "Maximum", "reason": "up 4.9 % to 1,364"},
+        {
+            "time": "2030-09-06T08:59:48Z",
+            "activeTarget": 886,
+            "limitedBy": "DatabaseCpu",
+            "reason": "down 35.0 % to 886",
+        },
+    ]
+    lines = list(explain(seen(decisions=decisions), (), NOW))
+    assert lines[lines.index("decisions") :] == [
+        "decisions",
+        "  130s ago    1,364  Maximum      up 4.9 % to 1,364",
+        "  12s ago       886  DatabaseCpu  down 35.0 % to 886",
+    ]
+
+
+def test_says_nothing_of_signals_that_are_not_there() -> None:
+    assert not [line for line in explain(seen(), (), NOW) if line.startswith(("signals", "decisions"))]
+
+
 def test_says_how_far_it_can_be_trusted() -> None:
     assert said(seen())["seen"].startswith("never: no operator")
     assert "not been seen by the operator" in said(seen(**{**OPENED, "observedGeneration": 1}))["seen"]
