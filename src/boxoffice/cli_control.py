@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Annotated
 
 import msgspec
@@ -14,16 +13,13 @@ import typer
 from boxoffice.capacityplan import Plan, Prices, parse_bench, plan as plan_for
 from boxoffice.console import Json, examples, print_json, print_table
 from boxoffice.decisionlog import first_difference, line
-from boxoffice.drawing import rows, write_png
+from boxoffice.drawing import write_png
 from boxoffice.errors import BadInput
-from boxoffice.figures import Figures, figures
+from boxoffice.forecast import COLUMNS, MINUTES, as_recorded, forecast, print_forecast, seconds, seller_of
 from boxoffice.plant import World, parse_fault
-from boxoffice.rangeexport import fitted
 from boxoffice.rivals import Compared
 from boxoffice.sale import parse_sale
-from boxoffice.seating import size_of
-from boxoffice.simulate import ENDLESS, SIGNALS, Run, Seller, simulate as run_night
-from boxoffice.spec import Spec
+from boxoffice.simulate import Run, Seller
 from boxoffice.trials import Result, compare, sale_spec, try_all
 
 app = typer.Typer(rich_markup_mode=None)
@@ -33,7 +29,6 @@ Capacity = Annotated[float, typer.Option(min=1, help="Buyers inside that use up 
 Show = Annotated[float, typer.Option(min=0.01, max=1, help="Share of the called who come.")]
 Stay = Annotated[float, typer.Option(min=1, help="Seconds that a buyer stays inside, on the mean.")]
 USUAL = World()
-HEADER = ("SEED", "SETTLES", "OVERSHOOT", "USED", "VARIATION", "OVER", "ETA COVERED", "SOLD OUT", "PEAK LATENCY")
 
 
 @app.command(
@@ -51,7 +46,7 @@ def simulate(
     seeds: Annotated[str, typer.Option(help="A seed, or a range such as 100:120 (without the last).")] = "1",
     check: Annotated[bool, typer.Option("--check", help="The nights of the control code's own figures.")] = False,
     rivals: Annotated[bool, typer.Option("--rivals", help="Other laws beside this one, on the same nights.")] = False,
-    minutes: Annotated[int, typer.Option(min=1, max=600, help="How long, when it is not sold out before.")] = 25,
+    minutes: Annotated[int, typer.Option(min=1, max=600, help="How long, when it is not sold out before.")] = MINUTES,
     capacity: Capacity = USUAL.capacity,
     stay: Annotated[
         float, typer.Option(min=1, help="Seconds that a buyer stays inside, on the mean.")
@@ -82,15 +77,13 @@ def simulate(
     faults = tuple(map(parse_fault, fault or ()))
     world = World(capacity=capacity, stay_seconds=stay, show=show, faults=faults)
     seller = _seller(file, crowd, world)
-    if export:
-        world = fitted(world, export.read_bytes(), seller.spec.signals or SIGNALS)
-    runs = [run_night([seller], world, seed, 60 * minutes)[0] for seed in numbers]
-    found = [figures(run, seed) for run, seed in zip(runs, numbers, strict=True)]
-    _keep(runs[0], seller.name, png, log)
+    world = as_recorded(world, export, seller)
+    first, found = forecast(seller, world, numbers, minutes)
+    _keep(first, seller.name, png, log)
     if output:
         print_json(found)
     else:
-        _print(runs[0], found, seller, world)
+        print_forecast(first, found, seller, world)
 
 
 def _seeds(text: str) -> list[int]:
@@ -107,12 +100,7 @@ def _seller(file: Path | None, crowd: int, world: World) -> Seller:
             initial_active=max(1, int(0.02 * world.capacity)), max_active=min(10**6, int(4 * world.capacity))
         )
         return Seller(name="simulated", spec=spec, crowd=crowd)
-    sale = parse_sale(file.read_bytes())
-    return Seller(name=sale.metadata.name, spec=sale.spec, seats=_seats(sale.spec), crowd=crowd)
-
-
-def _seats(spec: Spec) -> int:
-    return sum(map(size_of, spec.seating.sections))
+    return seller_of(parse_sale(file.read_bytes()), crowd)
 
 
 def _keep(run: Run, name: str, png: Path | None, log: Path | None) -> None:
@@ -120,54 +108,6 @@ def _keep(run: Run, name: str, png: Path | None, log: Path | None) -> None:
         write_png(png, run.moments, name)
     if log:
         log.write_bytes(b"".join(map(line, run.entries)))
-
-
-def _print(run: Run, found: Sequence[Figures], seller: Seller, world: World) -> None:
-    for row in rows(run.moments):
-        typer.echo(row)
-    typer.echo()
-    last = run.entries[-1].decision
-    typer.echo(f"capacity {world.capacity:,.0f} inside; at the end limited by {last.limited_by}: {last.reason}")
-    header = (
-        "SEED",
-        "SETTLES",
-        "OVERSHOOT",
-        "USED",
-        "VARIATION",
-        "SECONDS OVER",
-        "ETA COVERED",
-        "SOLD OUT",
-        "PEAK LATENCY",
-    )
-    print_table(header, [_row(each) for each in found])
-    if seller.seats < ENDLESS:
-        typer.echo(_forecast(found, seller))
-
-
-def _row(each: Figures) -> list[str]:
-    return [
-        str(each.seed),
-        _seconds(each.settling_seconds),
-        f"{each.overshoot:+.1%}",
-        f"{each.utilisation:.1%}",
-        f"{each.variation:.2%}",
-        _seconds(each.seconds_over),
-        "" if each.eta_covered is None else f"{each.eta_covered:.0%}",
-        _seconds(each.sold_out_seconds),
-        f"{each.peak_latency_seconds * 1000:,.0f} ms",
-    ]
-
-
-def _seconds(seconds: float | None) -> str:
-    return "never" if seconds is None else f"{seconds:,.0f} s"
-
-
-def _forecast(found: Sequence[Figures], seller: Seller) -> str:
-    times = [each.sold_out_seconds for each in found if each.sold_out_seconds is not None]
-    if len(times) < len(found):
-        return f"{seller.seats:,} seats: not sold out in this time in {len(found) - len(times)} of {len(found)} runs"
-    peak = f"peak latency {max(each.peak_latency_seconds for each in found) * 1000:,.0f} ms"
-    return f"{seller.seats:,} seats are sold out {median(times) / 60:,.1f} minutes after the opening, {peak}"
 
 
 def _check(seeds: Sequence[int], as_json: bool) -> int:
@@ -184,18 +124,18 @@ def _compare(seeds: Sequence[int], as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        print_table(("LAW", *HEADER[1:3], "HALVED SETTLES", *HEADER[3:6]), [_compared_row(each) for each in found])
+        print_table(("LAW", *COLUMNS[:2], "HALVED SETTLES", *COLUMNS[2:]), [_compared_row(each) for each in found])
 
 
 def _compared_row(each: Compared) -> list[str]:
     return [
         each.law,
-        _seconds(each.settling_seconds),
+        seconds(each.settling_seconds),
         f"{each.overshoot:+.1%}",
-        _seconds(each.settling_seconds_halved),
+        seconds(each.settling_seconds_halved),
         f"{each.utilisation:.1%}",
         f"{each.variation:.2%}",
-        _seconds(each.seconds_over),
+        seconds(each.seconds_over),
     ]
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -37,6 +38,7 @@ app = typer.Typer(
         "kubectl sale explain tide-seoul         # the pace, and why",
         "kubectl sale hold tide-seoul --why 'the ledger is slow' --until 20m",
         "kubectl sale preflight tide-seoul       # is all ready for the night?",
+        "kubectl sale simulate tide-seoul        # when will it be sold out?",
     ),
 )
 
@@ -188,6 +190,38 @@ def _per_minute(text: str) -> int:
     if not text.isdecimal() or int(text) > MOST_PER_MINUTE:
         raise BadInput(f"the pace must be a number from 0 to {MOST_PER_MINUTE} a minute, or auto, not {text!r}")
     return int(text)
+
+
+@app.command(
+    epilog=examples(
+        "kubectl sale simulate tide-seoul --crowd 20000 --capacity 3000 --stay 120",
+        "kubectl sale simulate tide-seoul --crowd 20000 --from range.json    # the capacity of a recorded night",
+    )
+)
+def simulate(
+    name: Name,
+    crowd: Annotated[int, typer.Option(min=1, help="How many wait at the opening.")] = 200_000,
+    capacity: Annotated[float, typer.Option(min=1, help="Buyers inside that use up the back end.")] = 9000,
+    stay: Annotated[float, typer.Option(min=1, help="Seconds that a buyer stays inside, on the mean.")] = 90,
+    export: Annotated[
+        Path | None, typer.Option("--from", help="Take the capacity from a Prometheus range export (JSON).")
+    ] = None,
+    context: Context = "",
+    namespace: Namespace = "",
+) -> None:
+    """Tries the night out with the sale as the cluster has it: when it is sold out, and how slow it gets.
+
+    The real control code runs on this machine, against a simulated back end and crowd; nothing in the cluster changes.
+    It needs pip install 'boxoffice[simulate]', whose `boxoffice simulate` can do more.
+    """
+    from boxoffice.forecast import as_recorded, forecast, print_forecast, seller_of
+    from boxoffice.plant import World
+    from boxoffice.sale import convert_sale
+
+    found = Kubectl(context, namespace).run("get", CONCERT_SALES, name, "--output=json")
+    seller = seller_of(convert_sale(msgspec.json.decode(found)), crowd)
+    world = as_recorded(World(capacity=capacity, stay_seconds=stay), export, seller)
+    print_forecast(*forecast(seller, world, [1]), seller, world)
 
 
 @app.command(

@@ -16,9 +16,9 @@ import typer
 
 from boxoffice.kubectl_sale import app, main
 
-COMMANDS = ["get", "explain", "hold", "drain", "close", "resume", "rate", "preflight"]
+COMMANDS = ["get", "explain", "hold", "drain", "close", "resume", "rate", "preflight", "simulate"]
 GROUP: Any = typer.main.get_command(app)
-HEAVY = ("sqlalchemy", "redis", "aiokafka", "aiomysql", "starlette", "httpx2", "yaml", "boxoffice.store")
+HEAVY = ("sqlalchemy", "redis", "aiokafka", "aiomysql", "starlette", "httpx2", "yaml", "lupa", "boxoffice.store")
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *argv: str) -> int:
