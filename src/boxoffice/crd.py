@@ -28,6 +28,11 @@ _ROWS_OR_CAPACITY = (
 )
 _OPENED = "has(oldSelf.status) && has(oldSelf.status.openedTime)"
 
+SEATING_FIXED = "the seats are fixed since the sale opened; sell others in a sale of another name"
+CURRENCY_FIXED = "the currency is fixed since the sale opened"
+FIELDS = {SEATING_FIXED: ".spec.seating", CURRENCY_FIXED: ".spec.currency"}
+"""Which field is wrong by a rule of the whole resource: kubectl says <nil> where it is not told."""
+
 RULES: dict[str, list[tuple[str, str]]] = {
     "ConcertSale": [
         (
@@ -36,9 +41,9 @@ RULES: dict[str, list[tuple[str, str]]] = {
         ),
         (
             f"!({_OPENED}) || self.spec.seating == oldSelf.spec.seating",
-            "spec.seating: fixed since the sale opened; sell other seats in a sale of another name",
+            SEATING_FIXED,
         ),
-        (f"!({_OPENED}) || self.spec.currency == oldSelf.spec.currency", "spec.currency: fixed since the sale opened"),
+        (f"!({_OPENED}) || self.spec.currency == oldSelf.spec.currency", CURRENCY_FIXED),
     ],
     "Spec": [
         ("!has(self.preQueueTime) || self.preQueueTime <= self.opensTime", "preQueueTime must not be after opensTime"),
@@ -66,7 +71,7 @@ RULES: dict[str, list[tuple[str, str]]] = {
 }
 """By type: what must hold, and what is said when it does not."""
 
-KEYS = {"Section": "name", "Signal": "name", "Condition": "type"}
+KEYS = {"Section": "name", "Signal": "name", "SignalStatus": "name", "Condition": "type"}
 """Lists of these are maps by that field: server-side apply merges them, and no two have the same."""
 
 COLUMNS: list[tuple[str, str, str]] = [
@@ -184,8 +189,12 @@ def _undefaulted(schema: Schema) -> Schema:
 
 
 def _rules(name: str) -> Schema:
-    rules = [{"rule": rule, "message": message} for rule, message in RULES.get(name, [])]
+    rules = [{"rule": rule, "message": message, **_field(message)} for rule, message in RULES.get(name, [])]
     return {"x-kubernetes-validations": rules} if rules else {}
+
+
+def _field(message: str) -> Schema:
+    return {"fieldPath": FIELDS[message]} if message in FIELDS else {}
 
 
 if __name__ == "__main__":
