@@ -19,7 +19,7 @@ from typing import Any
 
 import kopf
 
-from boxoffice import crd
+from boxoffice import crd, logs
 from boxoffice.board import Board
 from boxoffice.errors import ClusterUnavailable
 from boxoffice.kubeapi import Account, KubeApi, open_kube_api
@@ -41,6 +41,7 @@ API_SECONDS = 4.0
 """For one call of the Kubernetes API: a round makes several in a row, and must end."""
 WATCH_SECONDS = 600
 
+logs.start(anew=True)  # kopf has set up its own; it has said nothing yet
 logger = logging.getLogger("boxoffice.operator")
 
 

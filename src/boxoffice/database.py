@@ -52,7 +52,8 @@ _NOT_YET = {ER.NO_SUCH_TABLE, ER.BAD_DB_ERROR}
 def connect(url: str, ca_file: str = "", pool: int = 8, busy_seconds: int = BUSY_SECONDS) -> AsyncEngine:
     """Opens no connection yet. With `ca_file` none that is not TLS (`system`: the system's authorities vouch)."""
     address = sa.make_url(url)
-    shared = {"pool_size": pool, "max_overflow": 0, "pool_timeout": BUSY_SECONDS}
+    # What is written must not be told by a fault: it is logged.
+    shared: dict[str, Any] = {"hide_parameters": True, "pool_size": pool, "max_overflow": 0, "pool_timeout": BUSY_SECONDS}
     if address.get_backend_name() == "sqlite":
         return _connect_sqlite(address, shared, busy_seconds)
     return _connect_mysql(address, shared, busy_seconds, ca_file)
