@@ -6,6 +6,7 @@ kopf watches; everything else is one loop of our own (loop.py), because a timer 
 one patch of a status fails, and would put a finalizer on every sale.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import asyncio
@@ -19,7 +20,11 @@ from typing import Any
 
 import kopf
 
-from boxoffice import crd, logs
+from boxoffice import logs
+
+logs.start(anew=True)  # in place of what kopf has set up, and before alembic is imported, which logs
+
+from boxoffice import crd
 from boxoffice.board import Board
 from boxoffice.errors import ClusterUnavailable
 from boxoffice.kubeapi import Account, KubeApi, open_kube_api
@@ -41,7 +46,6 @@ API_SECONDS = 4.0
 """For one call of the Kubernetes API: a round makes several in a row, and must end."""
 WATCH_SECONDS = 600
 
-logs.start(anew=True)  # kopf has set up its own; it has said nothing yet
 logger = logging.getLogger("boxoffice.operator")
 
 
