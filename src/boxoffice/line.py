@@ -45,8 +45,7 @@ def whereabouts(view: View, number: int) -> Whereabouts:
     if state in ("closed", "soldOut"):
         return Whereabouts("over" if state == "closed" else "soldOut", poll=POLL_MAX_SECONDS)
     if view.epoch < 2:
-        opens_in = (view.spec.opens_time.timestamp() * 1000 - view.now_ms()) / 1000
-        return Whereabouts("prequeue", max(0, number - 1), poll=next_poll(opens_in, most))
+        return Whereabouts("prequeue", max(0, number - 1), poll=next_poll(_earliest_seconds(view, number), most))
     if number <= view.called:
         return Whereabouts("lapsed" if number <= view.lapsed else "called")
     ahead = (number - view.called - 1) * view.waiting // max(1, view.issued - view.called)
@@ -54,6 +53,15 @@ def whereabouts(view: View, number: int) -> Whereabouts:
         return Whereabouts("waiting", ahead, poll=next_poll(ahead, most))  # nothing is known: a buyer a second
     p50, p90 = eta_seconds(ahead, view.per_minute, view.swing_per_mille)
     return Whereabouts("waiting", ahead, round(p50), round(p90), next_poll(p50, most))
+
+
+def _earliest_seconds(view: View, number: int) -> float:
+    """Until the number can be called at the soonest, before the opening: were all to look for that alone, the whole line
+    would ask every two seconds then, and all at once for their new tickets."""
+    admission = view.spec.admission
+    opens_in = (view.spec.opens_time.timestamp() * 1000 - view.now_ms()) / 1000
+    fastest = admission.per_minute / 60 if admission.mode == "Manual" else max(1, view.target / 5)  # as lua/pace.lua
+    return opens_in + (number - 1) / fastest
 
 
 def eta_seconds(ahead: int, per_minute: int, swing_per_mille: int) -> tuple[float, float]:

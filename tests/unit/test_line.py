@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import assume, given, strategies as st
+from msgspec.structs import replace
 
 from boxoffice import line
 from boxoffice.errors import TooMany, Unauthorized
@@ -62,6 +63,25 @@ def test_the_wait_is_a_range_from_the_measured_pace() -> None:
 def test_without_a_pace_no_wait_is_promised() -> None:
     where = whereabouts(view(per_minute=0), 100)
     assert msgspec.json.decode(where.json(100))["etaSeconds"] is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "number", "polls"),
+    [
+        ("Auto", 1, 2),
+        ("Auto", 1600, 2),
+        ("Auto", 8001, 10),
+        ("Auto", 100_000, 30),
+        ("Manual", 1, 2),
+        ("Manual", 101, 10),
+    ],
+)
+def test_before_the_opening_who_cannot_be_called_soon_asks_seldom(mode: str, number: int, polls: int) -> None:
+    """400 inside are filled by 80 a second at most; by hand it is one."""
+    offset = (time.time() - time.monotonic()) * 1000
+    here = view(state="prequeue", epoch=1, target=400, _offset_ms=offset)
+    here.spec = replace(here.spec, admission=replace(here.spec.admission, mode=mode, per_minute=60))
+    assert whereabouts(here, number).poll in (polls, polls - 1, polls + 1)
 
 
 NUMBERS = st.integers(0, 2_000_000)
