@@ -55,10 +55,12 @@ format: $(READY) ## let ruff format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-generate: $(READY) ## make anew what is made from something else: the CRD, the chart's README, schema and dashboards
+generate: $(READY) ## make anew what is made from something else: the CRD, the chart's README, schema, rules and dashboards, docs/metrics.md
 	@python3 .ci/version
 	@$(RUN) -m boxoffice crd > manifests/crd.yaml
 	@$(VENV)/bin/python chart/generate.py
+	@$(VENV)/bin/python chart/rules.py
+	@$(VENV)/bin/python docs/metrics.py
 	@$(VENV)/bin/python chart/dashboards/generate.py
 
 bench: $(READY) $(if $(findstring production,$(ARGS)),servers) ## requests a second and CPU a request, beside limits taken in the same run

@@ -35,6 +35,7 @@ from boxoffice.settings import Settings
 from boxoffice.standby import persist
 from boxoffice.store import Store
 from boxoffice.tasks import end
+from boxoffice.vitals import watch_loop
 from loop import Loop
 from prometheus import Prometheus, open_prometheus
 from reconcile import Reconciler
@@ -90,8 +91,8 @@ class Operator:
         self._stack.push_async_callback(_give_up, turn)
         reconciler = Reconciler(store, ledger, Board(store), Resources(api), turn, api.namespace)
         self.loop = Loop(reconciler, turn, Steering(store, turn, prometheus, settings.budget_max_active, _write_out))
-        running = asyncio.create_task(self.loop.run())
-        self._stack.push_async_callback(end, [running])
+        running = [asyncio.create_task(self.loop.run()), asyncio.create_task(watch_loop())]
+        self._stack.push_async_callback(end, running)
 
     async def stop(self) -> None:
         await self._stack.aclose()

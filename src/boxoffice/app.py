@@ -34,6 +34,7 @@ from boxoffice.store import Store
 from boxoffice.tasks import end
 from boxoffice.tokens import KeyRing
 from boxoffice.traffic import Step, Traffic
+from boxoffice.vitals import watch_loop
 from boxoffice.wire import Json, header, on_error
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,8 @@ def build_app(settings: Settings) -> Starlette:
         tracing.start(settings, "serve")
         app.state.registry = _registry(board, app.traffic)
         await board.beat()
-        tasks = [asyncio.create_task(board.run()), asyncio.create_task(Relay(store, event_log, board).run())]
+        loops = (board.run(), Relay(store, event_log, board).run(), watch_loop())
+        tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
         finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from boxoffice.batch import capture, charge_of
+from boxoffice.batch import capture, charge_of, count
 from boxoffice.effects import Sink, effects_of
 from boxoffice.errors import Unavailable
 from boxoffice.gateway import PaymentGateway
@@ -55,6 +55,8 @@ class Arrears:
         taken = await self._ledger.change_order(order, due_ms=now_ms() + TAKEN_MS, attempts=attempt)
         if taken is not None and taken.state == "unresolved":
             taken = await self._try_again(taken)
+            if taken is not None and taken.state != "unresolved":
+                count(taken)
         if taken is not None and taken.state == "paid" and taken.who:
             taken = await self._refund(taken)
         if taken is None or taken.state == "unresolved":

@@ -32,7 +32,10 @@ RENEW_SECONDS = 5.0
 MOST_LINES = 100
 """Of the differences of one audit; the gauge counts them all."""
 
-DIFFERENCES = Gauge("boxoffice_audit_differences", "Found by the last audit", ["sale", "kind"])
+DIFFERENCES = Gauge("boxoffice_audit_differences", "Differences that the last audit found", ["sale", "kind"])
+LAST_SUCCESS = Gauge(
+    "boxoffice_audit_last_success_timestamp_seconds", "When an audit last came to its end, Unix time", ["sale"]
+)
 FAILURES = Counter("boxoffice_audit_failures", "Audits skipped because a witness was out of reach")
 
 logger = logging.getLogger(__name__)
@@ -118,6 +121,7 @@ class Audits:
         found = Counts(difference.kind for difference in differences)
         for kind in get_args(Kind):
             DIFFERENCES.labels(name, kind).set(found[kind])
+        LAST_SUCCESS.labels(name).set_to_current_time()
         self._shown.add(name)
         for difference in differences[:MOST_LINES]:
             logger.error("audit of %s: %s: %s", name, difference.kind, difference.text)
@@ -126,6 +130,7 @@ class Audits:
         for name in self._shown.difference(names):
             for kind in get_args(Kind):
                 DIFFERENCES.remove(name, kind)
+            LAST_SUCCESS.remove(name)
         self._shown.intersection_update(names)
 
 

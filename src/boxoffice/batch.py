@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from boxoffice import failpoint, tracing
 from boxoffice.errors import GatewayUnavailable, LedgerBusy
@@ -38,6 +38,23 @@ _BIGGEST = 2**63 - 1
 _RESULTS: dict[str, State] = {"paid": "paid", "declined": "declined", "fault": "unresolved"}
 
 DEAD_LETTERS = Counter("boxoffice_settle_dead_letters", "Records that cannot be an order")
+ORDERS = Counter(
+    "boxoffice_settle_orders", "Orders by what became of them; one that was unresolved counts again later", ["outcome"]
+)
+for _outcome in ("paid", "declined", "refused", "unresolved"):
+    ORDERS.labels(_outcome)
+SETTLE_SECONDS = Histogram(
+    "boxoffice_settle_seconds",
+    "Seconds from an order's acceptance until it was paid, declined or refused",
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
+)
+
+
+def count(order: SettledOrder) -> None:
+    """Once written."""
+    ORDERS.labels(order.state).inc()
+    if order.state != "unresolved":
+        SETTLE_SECONDS.observe(max(0, order.settled_ms - order.placed_ms) / 1000)
 
 
 class Placed(NamedTuple):

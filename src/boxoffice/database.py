@@ -16,6 +16,7 @@ from typing import Any
 
 import aiomysql  # type: ignore[import-untyped]
 import sqlalchemy as sa
+from prometheus_client import Counter, Histogram
 from pymysql.constants import CLIENT, CR, ER  # type: ignore[import-untyped]
 from pymysql.converters import escape_bytes  # type: ignore[import-untyped]
 from sqlalchemy.exc import (
@@ -49,11 +50,29 @@ _NOT_YET = {ER.NO_SUCH_TABLE, ER.BAD_DB_ERROR}
 """`migrate` has not been here; on SQLite that is an OperationalError anyway."""
 
 
+TRANSACTION_SECONDS = Histogram(
+    "boxoffice_ledger_transaction_seconds",
+    "Seconds of a transaction on the ledger, waiting for a connection included",
+    ["kind"],
+    buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+READ, WRITE = TRANSACTION_SECONDS.labels("read"), TRANSACTION_SECONDS.labels("write")
+ERRORS = Counter(
+    "boxoffice_ledger_errors", "Transactions given up: others in the way (busy), or no answer (unreachable)", ["error"]
+)
+BUSY, UNREACHABLE = ERRORS.labels("busy"), ERRORS.labels("unreachable")
+
+
 def connect(url: str, ca_file: str = "", pool: int = 8, busy_seconds: int = BUSY_SECONDS) -> AsyncEngine:
     """Opens no connection yet. With `ca_file` none that is not TLS (`system`: the system's authorities vouch)."""
     address = sa.make_url(url)
     # What is written must not be told by a fault: it is logged.
-    shared: dict[str, Any] = {"hide_parameters": True, "pool_size": pool, "max_overflow": 0, "pool_timeout": BUSY_SECONDS}
+    shared: dict[str, Any] = {
+        "hide_parameters": True,
+        "pool_size": pool,
+        "max_overflow": 0,
+        "pool_timeout": BUSY_SECONDS,
+    }
     if address.get_backend_name() == "sqlite":
         return _connect_sqlite(address, shared, busy_seconds)
     return _connect_mysql(address, shared, busy_seconds, ca_file)
@@ -195,7 +214,9 @@ def as_unavailable() -> Iterator[None]:
     except (DBAPIError, PoolTimeout, OSError) as error:
         if isinstance(error, ProgrammingError) and _code(error.orig or error) not in _NOT_YET:
             raise
-        fault = LedgerBusy if _is_busy(error) else LedgerUnavailable
+        busy = _is_busy(error)
+        (BUSY if busy else UNREACHABLE).inc()
+        fault = LedgerBusy if busy else LedgerUnavailable
         raise fault(f"the database is out of reach: {_in_words(error)}") from error
 
 
@@ -227,7 +248,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A statement sees all that was committed before it. Raises LedgerUnavailable."""
-        with as_unavailable():
+        with READ.time(), as_unavailable():
             async with asyncio.timeout(DEADLINE_SECONDS), self._engine.connect() as connection:
                 yield connection
 
@@ -235,7 +256,7 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, committed at the end. Raises LedgerBusy: nothing was written; LedgerUnavailable: the
         outcome is unknown."""
-        with as_unavailable():
+        with WRITE.time(), as_unavailable():
             async with asyncio.timeout(DEADLINE_SECONDS), self._writer.begin() as connection:
                 yield connection
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from prometheus_client import Gauge
 
-from boxoffice.errors import Conflict, NotFound
+from boxoffice.errors import Conflict, NotFound, Unavailable
 from boxoffice.eventlog import EventLog, Position
 from boxoffice.ledger import Ledger
 from boxoffice.salerecords import action
 from boxoffice.tables import actions, dead_letters
+
+LOOK_SECONDS = 10.0
+
+OPEN = Gauge("boxoffice_dead_letters_open", "Dead letters that nobody has decided on yet")
+
+logger = logging.getLogger(__name__)
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +69,22 @@ async def list_letters(ledger: Ledger, state: str = "open", limit: int = 100, af
     )
     async with ledger.reading() as connection:
         return [_letter(row) for row in await connection.execute(statement)]
+
+
+async def watch_letters(ledger: Ledger) -> None:
+    """Until cancelled."""
+    while True:
+        try:
+            OPEN.set(await count_open(ledger))
+        except Unavailable as fault:
+            logger.debug("dead letters are not counted: %s", fault.detail)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def count_open(ledger: Ledger) -> int:
+    statement = sa.select(sa.func.count()).select_from(dead_letters).where(dead_letters.c.state == "open")
+    async with ledger.reading() as connection:
+        return (await connection.execute(statement)).scalar_one()
 
 
 async def show_letter(ledger: Ledger, letter_id: int) -> DeadLetter:

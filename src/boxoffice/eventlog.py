@@ -7,16 +7,33 @@ position kept in the ledger is never used on a log it does not belong to.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
+from boxoffice.errors import LogUnavailable
 from boxoffice.settings import Settings
 from boxoffice.store import Store
 
 REBALANCES = Counter("boxoffice_log_rebalances", "Times that this consumer was given partitions")
+PUBLISH_SECONDS = Histogram(
+    "boxoffice_log_publish_seconds",
+    "Seconds until the log had a record, or would not take it",
+    buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+PUBLISH_FAILURES = Counter(
+    "boxoffice_log_publish_failures", "Records that the log did not take, of all that were tried"
+)
+
+
+@contextmanager
+def published() -> Iterator[None]:
+    """Around the publishing of one record."""
+    with PUBLISH_SECONDS.time(), PUBLISH_FAILURES.count_exceptions(LogUnavailable):
+        yield
 
 
 Headers = Sequence[tuple[str, bytes]]

@@ -16,7 +16,7 @@ from aiokafka.protocol.offset import OffsetRequest  # type: ignore[import-untype
 
 from boxoffice import kafkatopics
 from boxoffice.errors import LogUnavailable
-from boxoffice.eventlog import Headers, Position, Record
+from boxoffice.eventlog import Headers, Position, Record, published
 from boxoffice.kafkaclient import as_log_unavailable, connection
 from boxoffice.kafkaconsumer import KafkaConsumer, record_of
 from boxoffice.kafkaproducer import Producer
@@ -65,7 +65,8 @@ class KafkaLog:
             partition = _partition(key, await producer.partitions_for(self.topic))
             return await producer.send_and_wait(self.topic, value, key, partition, headers=list(headers))
 
-        found = await self._producer.do(send)
+        with published():
+            found = await self._producer.do(send)
         return Position(found.partition, found.offset)
 
     async def announce(self, notices: Sequence[tuple[bytes, bytes]]) -> None:

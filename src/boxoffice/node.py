@@ -95,16 +95,22 @@ class Node:
 
 
 def warnings(info: Mapping[bytes, bytes]) -> Iterator[str]:
-    """What INFO shows to be kept worse than the store of a sale should be. CONFIG is not for everybody."""
+    """In words."""
+    return (text for _, text in faults(info))
+
+
+def faults(info: Mapping[bytes, bytes]) -> Iterator[tuple[str, str]]:
+    """What INFO shows to be kept worse than the store of a sale should be: which thing, and what is wrong with it.
+    CONFIG is not for everybody."""
     if int(info[b"redis_version"].split(b".")[0]) < 7:
-        yield "it is older than 7: take Redis 7 or later, or Valkey"
+        yield "version", "it is older than 7: take Redis 7 or later, or Valkey"
     if info[b"maxmemory_policy"] != b"noeviction":
-        yield "it drops seats and places when memory is short: set maxmemory-policy noeviction"
+        yield "eviction", "it drops seats and places when memory is short: set maxmemory-policy noeviction"
     if info[b"aof_enabled"] != b"1":
-        yield "a restart forgets everything: set appendonly yes"
+        yield "persistence", "a restart forgets everything: set appendonly yes"
     replicas = int(info[b"connected_slaves"])
     if replicas and b"min_slaves_good_slaves" not in info and info[b"redis_mode"] != b"cluster":
-        yield "cut off from its replicas it takes writes that a failover then forgets: set min-replicas-to-write 1"
+        yield "replicas", "cut off from them it takes writes that a failover then forgets: set min-replicas-to-write 1"
 
 
 async def ask_all(questions: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

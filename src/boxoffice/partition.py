@@ -8,15 +8,16 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from boxoffice import failpoint, tracing
-from boxoffice.batch import Batches
+from boxoffice.batch import Batches, count
 from boxoffice.effects import Sink, effects_of
 from boxoffice.errors import LedgerBusy, LedgerUnavailable, LogUnavailable, Recovering, StoreUnavailable, Unavailable
 from boxoffice.eventlog import Consumer, EventLog, Record
 from boxoffice.ledger import Claim, Fenced, Ledger
 from boxoffice.orderrecords import SettledOrder
+from boxoffice.salerecords import now_ms
 from boxoffice.settings import Settings
 from boxoffice.tasks import end
 
@@ -29,14 +30,25 @@ LOOK_SECONDS = 5.0
 LEAVE_SECONDS = 10.0
 """For the batch in hand when the partition is given up; nothing is lost when it takes longer."""
 
-ORDERS = Counter("boxoffice_settle_orders", "Orders settled", ["outcome"])
 FAULTS = Counter("boxoffice_settle_faults", "Pauses of a partition, by what was out of order", ["fault"])
 BATCH_SECONDS = Histogram(
-    "boxoffice_settle_batch_seconds", "From fetched to told", buckets=(0.01, 0.05, 0.1, 0.5, 1, 5)
+    "boxoffice_settle_batch_seconds",
+    "Seconds of a batch, from fetched to told",
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5),
+)
+LAST_PROGRESS = Gauge(
+    "boxoffice_settle_last_progress_timestamp_seconds",
+    "When the partition last settled a batch or had nothing to settle, Unix time",
+    ["partition"],
+)
+OLDEST = Gauge(
+    "boxoffice_settle_oldest_unsettled_seconds",
+    "Seconds since the log took the oldest record in hand; 0 with none in hand",
+    ["partition"],
 )
 BUSY_SECONDS = Counter(
     "boxoffice_settle_busy_seconds",
-    "With orders in hand, by how full the batch is; the rate, averaged over the partitions, is the busy fraction",
+    "Seconds with orders in hand, by how full the batch is: the rate, averaged over partitions, is the busy fraction",
     ["partition"],
 )
 
@@ -66,6 +78,8 @@ class Partition:
         self._load = 0.0
         self._counted = asyncio.get_running_loop().time()
         self._busy_seconds = BUSY_SECONDS.labels(str(number))  # there from the start: an idle one counts as 0
+        self._last_progress = LAST_PROGRESS.labels(str(number))
+        self._last_progress.set_to_current_time()
         self._applied = 0
         self._tell_at = self._look_at = 0.0
         self._leaving = asyncio.Event()
@@ -77,6 +91,7 @@ class Partition:
         await self._patiently(self._take_over)
         while not self._leaving.is_set():
             await self._patiently(self._step)
+            self._last_progress.set_to_current_time()
 
     async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
         """Repeats a step, in order, until it succeeds; nothing behind it is touched meanwhile."""
@@ -152,6 +167,11 @@ class Partition:
         self._busy_seconds.inc((now - self._counted) * self._load)
         self._counted = now
 
+    def show_age(self) -> None:
+        """Now and then."""
+        taken_ms = self._records[0].timestamp_ms if self._records else now_ms()
+        OLDEST.labels(str(self.number)).set(max(0, now_ms() - taken_ms) / 1000)
+
     async def _fetch(self) -> list[Record]:
         self._waiting = True
         self._set_load(0.0)
@@ -184,7 +204,7 @@ class Partition:
             raise
         self._drop_settled(self.claim)
         for order in settled:
-            ORDERS.labels(order.state).inc()
+            count(order)
         if await self._tell(settled) and self._applied == was.next:
             self._applied = self.claim.next
 

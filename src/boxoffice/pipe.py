@@ -16,6 +16,7 @@ from typing import Any, cast
 import hiredis
 
 from boxoffice.errors import StoreUnavailable
+from boxoffice.rediscalls import BROKEN, CALLS, CONNECTS, FULL, LATE, REFUSED, UNREACHABLE
 from boxoffice.storeurl import Access, Address
 
 MAX_PENDING = 20_000
@@ -47,6 +48,7 @@ class Pipe(asyncio.Protocol):
                 _, pipe = await loop.create_connection(lambda: cls(deadline_seconds), *address, ssl=access.tls)
                 await pipe._sign_in(access)
         except (OSError, TimeoutError) as error:
+            UNREACHABLE.inc()
             raise StoreUnavailable(f"Redis is out of reach at {address}: {error or 'no answer'}") from None
         return pipe
 
@@ -71,6 +73,7 @@ class Pipe(asyncio.Protocol):
         if self.closed.is_set():
             future.set_exception(StoreUnavailable("the connection to Redis is gone"))
         elif len(self._pending) >= MAX_PENDING:
+            FULL.inc()
             future.set_exception(StoreUnavailable("too many calls wait for Redis", retry_after=5))
         else:
             packed = hiredis.pack_command(command)  # type: ignore[arg-type]
@@ -98,6 +101,7 @@ class Pipe(asyncio.Protocol):
             if deadline > now:
                 break
             if not future.done():
+                LATE.inc()
                 future.set_exception(StoreUnavailable("Redis did not answer in time"))
         if self._pending:
             late = now - self._pending[0][1]
@@ -107,15 +111,19 @@ class Pipe(asyncio.Protocol):
             self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        CONNECTS.inc()
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
+        now = self._loop.time() + self._deadline
         while (reply := self._reader.gets()) is not False:
-            future, _ = self._pending.popleft()
+            future, deadline = self._pending.popleft()
+            CALLS.seconds.add(now - deadline)
             if future.done():
                 continue
             if isinstance(reply, ReplyError):
+                REFUSED.inc()
                 future.set_exception(reply)
             else:
                 future.set_result(reply)
@@ -126,6 +134,7 @@ class Pipe(asyncio.Protocol):
             self._sweeper.cancel()
         for future, _ in self._pending:
             if not future.done():
+                BROKEN.inc()
                 future.set_exception(StoreUnavailable("the connection to Redis broke; outcome unknown"))
         self._pending.clear()
 

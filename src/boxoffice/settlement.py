@@ -23,13 +23,15 @@ from boxoffice.arrears import Arrears
 from boxoffice.auditing import Audits
 from boxoffice.batch import Batches
 from boxoffice.checkpoints import Checkpoints
+from boxoffice.deadletters import watch_letters
 from boxoffice.effects import sink_of
+from boxoffice.enginewatch import watch_engines
 from boxoffice.errors import Unavailable
 from boxoffice.eventlog import Consumer, open_log
 from boxoffice.gateway import PaymentGateway, open_gateway
 from boxoffice.ledger import Fenced, Ledger, open_ledger
 from boxoffice.migrations import check_tables
-from boxoffice.partition import Desk, Partition
+from boxoffice.partition import LAST_PROGRESS, OLDEST, Desk, Partition
 from boxoffice.probe import Readiness, serve_probes
 from boxoffice.recovery import Recovery
 from boxoffice.renewals import Renewals
@@ -38,6 +40,7 @@ from boxoffice.samples import Samples
 from boxoffice.settings import Settings
 from boxoffice.store import Store
 from boxoffice.tasks import end
+from boxoffice.vitals import watch_loop
 
 OPEN_AGAIN_SECONDS = 1.0
 GARBAGE = 50_000
@@ -45,7 +48,7 @@ GARBAGE = 50_000
 
 LAG_SECONDS = 2.0
 
-LAG = Gauge("boxoffice_settle_lag", "Records not yet settled", ["partition"])
+LAG = Gauge("boxoffice_settle_lag", "Records of the log that are not settled yet", ["partition"])
 POOL_IN_USE = Gauge("boxoffice_ledger_pool_in_use", "Connections to the ledger that are in use")
 POOL_SIZE = Gauge("boxoffice_ledger_pool_size", "Connections to the ledger at most")
 
@@ -85,7 +88,8 @@ class Crew:
         leaving = [self.partitions.pop(number) for number in numbers if number in self.partitions]
         await asyncio.gather(*(partition.leave() for partition in leaving))
         for partition in leaving:
-            LAG.remove(str(partition.number))
+            for gauge in (LAG, LAST_PROGRESS, OLDEST):
+                gauge.remove(str(partition.number))
 
 
 async def run_settlement(settings: Settings) -> None:
@@ -126,6 +130,9 @@ async def run(
             Audits(store, log, ledger, gateway).run(),
             Archive(store, log, ledger).run(),
             keep_forever(log, ledger),
+            watch_letters(ledger),
+            watch_engines(settings, store),
+            watch_loop(),
         )
         _spare_the_collector()
         async with _beside(loops):
@@ -195,6 +202,7 @@ async def consume(desk: Desk, stop: asyncio.Event) -> None:
             consumer.check()
             for partition in crew.partitions.values():
                 partition.count_busy()
+                partition.show_age()
             await _show_lag(desk, crew)
     finally:
         await consumer.close()

@@ -23,7 +23,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from boxoffice.errors import LogUnavailable, StoreUnavailable
-from boxoffice.eventlog import REBALANCES, Assigned, Headers, Position, Record, Revoked
+from boxoffice.eventlog import REBALANCES, Assigned, Headers, Position, Record, Revoked, published
 from boxoffice.pipe import ReplyError
 from boxoffice.settings import Settings
 from boxoffice.store import Store
@@ -98,7 +98,7 @@ class StreamsLog:
 
     async def publish(self, key: bytes, value: bytes, headers: Headers = ()) -> Position:
         marks = msgspec.msgpack.encode(headers) if headers else b""
-        with _as_log_unavailable():
+        with published(), _as_log_unavailable():
             async with asyncio.timeout(self._settings.publish_seconds):
                 reply = await self._append_once(key, value, marks)
                 if reply[0] == b"closed":

@@ -211,6 +211,15 @@ local function stage_word(v)
   return 'open'
 end
 
+-- Orders that the log does not have yet; and the age of the oldest, of the 50 that nobody has tried for longest.
+local function intents()
+  local placed = NOW
+  for _, id in ipairs(redis.call('ZRANGE', P .. 'unpublished', 0, 49)) do
+    placed = math.min(placed, tonumber(redis.call('HGET', P .. 'order:' .. id, 'placed_ms')) or NOW)
+  end
+  return redis.call('ZCARD', P .. 'unpublished'), NOW - placed
+end
+
 -- The line document's version rises with its content, so that equal versions are equal bytes.
 local function snapshot()
   local v = fields()
@@ -220,6 +229,7 @@ local function snapshot()
   local word = stage_word(v)
   local mean, swing = shown_pace(tonumber(v.pace), tonumber(v.spread), NOW - tonumber(v.opened_ms))
   local per_minute = math.floor(mean * 60 + 0.5)
+  local unpublished, oldest_ms = intents()
   local content = table.concat({ word, v.epoch, v.issued, v.called, v.lapsed, waiting, v.free, per_minute }, ' ')
   if content ~= v.content then
     v.version = add('version', 1)
@@ -228,7 +238,9 @@ local function snapshot()
   return { 'version', v.version, 'state', word, 'policy', POLICY, 'epoch', v.epoch, 'issued', v.issued,
     'called', v.called, 'lapsed', v.lapsed, 'waiting', waiting, 'outstanding', outstanding, 'free', v.free,
     'held', v.held, 'paying', v.paying, 'sold', v.sold, 'total', v.total, 'active', active(),
-    'target', target(), 'per_minute', per_minute, 'swing_per_mille', math.floor(swing * 1000),
+    'target', target(), 'target_decided', v.mode == 'Auto' and tonumber(v.target) or target(),
+    'intents', unpublished, 'intents_ms', oldest_ms,
+    'per_minute', per_minute, 'swing_per_mille', math.floor(swing * 1000),
     'now', NOW, 'recovered_ms', v.recovered_ms, 'spec_v', v.spec_v, 'map_v', v.map_v,
     'opened_ms', v.opened_ms, 'lapses', v.lapses, 'expired_holds', v.expired_holds,
     'expired_sessions', v.expired_sessions, 'ended', v.ended }, v
