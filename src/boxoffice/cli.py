@@ -16,6 +16,7 @@ from boxoffice import (
     cli_control,
     cli_engines,
     cli_install,
+    cli_load,
     cli_orders,
     cli_preflight,
     cli_sale,
@@ -56,6 +57,7 @@ app.add_typer(cli_install.app)
 app.add_typer(cli_preflight.app)
 app.add_typer(cli_after.app)
 app.add_typer(cli_sale.app, name="sale")
+app.add_typer(cli_load.app, name="load")
 app.add_typer(cli_orders.orders, name="orders")
 app.add_typer(cli_orders.dlq, name="dlq")
 

@@ -41,7 +41,7 @@ class _Export(msgspec.Struct):
 
 def fitted(world: World, text: bytes, signals: Sequence[Signal]) -> World:
     """The world with the capacity, and the noise, that the night of the export had. Raises Unprocessable."""
-    series = _series(text)
+    series = read_export(text)
     if INSIDE not in series:
         raise Unprocessable('the export has no series with the label signal="inside"', code="invalid_export")
     names = [s.name for s in signals if s.kind == "Utilisation" and s.name in series]
@@ -57,10 +57,12 @@ def fitted(world: World, text: bytes, signals: Sequence[Signal]) -> World:
     return replace(world, capacity=capacity, noise=noise * math.sqrt(world.window_seconds))
 
 
-def _series(text: bytes) -> dict[str, dict[float, float]]:
+def read_export(text: bytes, label: str = "signal") -> dict[str, dict[float, float]]:
+    """Series by a label; without one by their place in the answer. Raises Unprocessable."""
     try:
-        export = msgspec.json.decode(text, type=_Export)
-        return {s.metric.get("signal", ""): {at: float(value) for at, value in s.values} for s in export.data.result}
+        found = msgspec.json.decode(text, type=_Export).data.result
+        names = [s.metric.get(label, "") if label else str(place) for place, s in enumerate(found)]
+        return {name: {at: float(value) for at, value in s.values} for name, s in zip(names, found, strict=True)}
     except (msgspec.MsgspecError, ValueError) as error:
         raise Unprocessable(f"this is no answer of query_range: {error}", code="invalid_export") from None
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Promise:
+
+class Promise(msgspec.Struct, frozen=True):
     name: str
     held: bool
     found: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sold: int
     refused: int
     declined: int
@@ -32,7 +31,7 @@ class Report:
     """Share of the waits that were no longer than the p90 told."""
     differences: list[str]
     ends: dict[str, int]
-    promises: list[Promise] = field(default_factory=list)
+    promises: list[Promise] = []
 
     @property
     def kept(self) -> bool:

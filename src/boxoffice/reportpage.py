@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from html import escape
 from importlib import resources
@@ -19,17 +19,25 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def page(report: SaleReport) -> str:
+    return shell(f"{report.title}: how the sale went", report.title, _head(report), _parts(report), _footer(report))
+
+
+def shell(title: str, heading: str, head: str, parts: Iterable[str], footer: str) -> str:
+    """A page around its parts, of which some may be empty; what is no heading is HTML already."""
     style = (resources.files("boxoffice") / "salereport.css").read_text()
-    title = escape(report.title)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f"<title>{title}: how the sale went</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        f'<header>\n<h1>{title}</h1>\n<p class="soft">{_subtitle(report)}</p>\n{_tiles(report)}</header>\n'
-        + "\n".join(part for part in _parts(report) if part)
-        + f"\n<footer><p>{_footer(report)}</p></footer>\n</main>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        f"<header>\n<h1>{escape(heading)}</h1>\n{head}</header>\n"
+        + "\n".join(part for part in parts if part)
+        + f"\n<footer><p>{footer}</p></footer>\n</main>\n</body>\n</html>\n"
     )
+
+
+def _head(report: SaleReport) -> str:
+    return f'<p class="soft">{_subtitle(report)}</p>\n{tiles(sums(report))}'
 
 
 def _subtitle(report: SaleReport) -> str:
@@ -41,13 +49,13 @@ def _footer(report: SaleReport) -> str:
     return escape(f"boxoffice report {report.sale}, {_Clock(report).text(report.at)}.{erased}")
 
 
-def _tiles(report: SaleReport) -> str:
-    tiles = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>\n" for name, value in sums(report))
-    return f'<dl class="sums">\n{tiles}</dl>\n'
+def tiles(values: Iterable[Row]) -> str:
+    each = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>\n" for name, value in values)
+    return f'<dl class="sums">\n{each}</dl>\n'
 
 
 def _parts(report: SaleReport) -> Iterator[str]:
-    yield from _plots(report)
+    yield from night_plots(report)
     yield "<h2>From joining to a ticket</h2>" + table("Buyers", ("", ""), conversions(report))
     sections = [
         (s.name, f"{s.sold:,}", f"{s.seats:,}", amount(s.price_minor), amount(s.revenue_minor)) for s in report.sections
@@ -63,7 +71,7 @@ def _parts(report: SaleReport) -> Iterator[str]:
     yield "<h2>Who did what</h2>" + table("As the ledger's trail has it", ("", "When", "What", "Who", "Why"), deeds)
 
 
-def _plots(report: SaleReport) -> Iterator[str]:
+def night_plots(report: SaleReport) -> Iterator[str]:
     """As they are told to who cannot see them, too."""
     if report.pace is None or report.waiting is None:
         yield '<p class="soft">No samples were taken of this sale: nothing is known of its line and pace.</p>'
@@ -108,7 +116,7 @@ def _waits(report: SaleReport) -> str:
     counts = [(b.from_seconds, b.to_seconds, b.numbers) for b in report.waiting.histogram_since_opening]
     title = "How long the called have waited, since they joined or since the opening"
     plot = bars("waits", title, says, counts, duration)
-    return _figure(title, f"{says} Right to within {within} s.", plot, ()) if plot else ""
+    return figure(title, f"{says} Right to within {within} s.", plot, ()) if plot else ""
 
 
 class _Figures:
@@ -131,10 +139,10 @@ class _Figures:
                 bands=self._bands,
             )
         )
-        return _figure(title, says, plot, list(series))
+        return figure(title, says, plot, list(series))
 
 
-def _figure(title: str, says: str, plot: str, labels: Sequence[str]) -> str:
+def figure(title: str, says: str, plot: str, labels: Sequence[str]) -> str:
     keys = "".join(
         f'<span class="key"><svg viewBox="0 0 34 8" aria-hidden="true"><line class="s s{i}" x2="34" y1="4" y2="4"/>'
         f"</svg>{escape(label)}</span>"

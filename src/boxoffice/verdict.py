@@ -43,7 +43,7 @@ def promises(evidence: Evidence, report: Report) -> list[Promise]:
     server_errors = sum(count for status, count in report.http.items() if status.startswith("5"))
     silent = report.http.get("0", 0)
     unlike = disagreements(evidence)
-    broken = [f"buyer {story.buyer}: {story.problem}" for story in evidence.stories if story.problem]
+    broken = [f"buyer {story.buyer}: {story.problem}" for story in honest(evidence.stories) if story.problem]
     twins = twice_numbered(evidence.stories)
     early, missed = sent_away_early(evidence), missed_turns(evidence.stories)
     held = [
@@ -61,22 +61,41 @@ def promises(evidence: Evidence, report: Report) -> list[Promise]:
         Promise("no answer of 5xx", server_errors == 0, f"{server_errors} answers"),
         Promise("every request is answered", silent == 0, f"{silent} requests"),
         Promise("every buyer reaches an end", not broken, _some(broken)),
-        Promise(
-            "every buyer tells a story",
-            len(evidence.stories) == evidence.buyers,
-            f"{len(evidence.stories)} of {evidence.buyers}",
-        ),
+        Promise("every buyer tells a story", *all_told(evidence)),
         Promise("the audit finds no difference", not report.differences, _some(report.differences)),
     ]
-    crowded = 4 * evidence.buyers >= 5 * evidence.seats
-    return held + fights(evidence, report) if crowded else held
+    return [*held, *refusals(evidence.stories), *of_a_full_house(evidence, report)]
+
+
+def all_told(evidence: Evidence) -> tuple[bool, str]:
+    told = len({story.buyer for story in evidence.stories})
+    return told == len(evidence.stories) == evidence.buyers, f"{told} of {evidence.buyers}"
+
+
+def honest(stories: Iterable[Story]) -> list[Story]:
+    return [story for story in stories if "hostile" not in story.plan]
+
+
+def refusals(stories: Iterable[Story]) -> list[Promise]:
+    """Of those who mean ill, where there are any: everything that they tried for, and each of them something."""
+    hostile = [story for story in stories if "hostile" in story.plan]
+    given = [f"buyer {story.buyer}: {story.problem}" for story in hostile if story.problem]
+    return [Promise("what must be refused is refused", not given, _some(given))] if hostile else []
+
+
+def of_a_full_house(evidence: Evidence, report: Report) -> list[Promise]:
+    """What can only be asked of a crowd larger than the house, that is there until the end."""
+    crowded = 4 * len(honest(evidence.stories)) >= 5 * evidence.seats
+    if not crowded or evidence.crowd not in ("onsale", "hostile"):
+        return []
+    sold = Promise("every seat is sold", report.sold == evidence.seats, f"{report.sold} of {evidence.seats}")
+    return [sold, *fights(evidence, report)] if evidence.fights else [sold]
 
 
 def fights(evidence: Evidence, report: Report) -> list[Promise]:
-    """What can only be asked of a crowd larger than the house: 500 seats, 1,000 buyers, 200 fights."""
+    """Of those who come all at once: 500 seats, 1,000 buyers, 200 fights."""
     least = min(evidence.buyers, 2 * evidence.seats) // 5
     return [
-        Promise("every seat is sold", report.sold == evidence.seats, f"{report.sold} of {evidence.seats}"),
         Promise("buyers fight for seats", report.contested >= least, f"{report.contested}, at least {least}"),
         Promise(
             "60 % of first tries go to the favourite seats",

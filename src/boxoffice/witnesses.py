@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from boxoffice.errors import Unprocessable
+from boxoffice.database import connect
+from boxoffice.errors import NotFound, Unprocessable
 
 
 class Step(NamedTuple):
@@ -82,6 +83,10 @@ class Charge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
+    crowd: str = "onsale"
+    """By which script of load/."""
+    fights: bool = True
+    """Whether the house is one of which all want the same tenth: the demo's."""
     buyers: int
     seats: int
     opened_ms: int
@@ -97,11 +102,21 @@ class Evidence:
 
 def read_stories(file: Path) -> list[Story]:
     """One line of JSON a buyer. Raises Unprocessable when the file is something else."""
+    return stories_in(file.name, file.read_bytes(), lambda line: bool(line))
+
+
+def stories_in_log(name: str, log: bytes) -> list[Story]:
+    """Of k6 in a pod, whose summary stands between them; the logs of several runners may follow one another. Raises
+    Unprocessable."""
+    return stories_in(name, log, lambda line: line.startswith(b"{"))
+
+
+def stories_in(name: str, text: bytes, is_story: Callable[[bytes], bool]) -> list[Story]:
     decoder = msgspec.json.Decoder(Story)
     try:
-        return [decoder.decode(line) for line in file.read_bytes().splitlines() if line]
+        return [decoder.decode(line) for line in text.splitlines() if is_story(line)]
     except msgspec.DecodeError as error:
-        raise Unprocessable(f"{file.name} is not a file of buyers' stories: {error}") from None
+        raise Unprocessable(f"{name} is not a file of buyers' stories: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +130,16 @@ class Books:
     last_paid_ms: int | None
 
 
-async def read_books(ledger_url: str, sale: str) -> Books:
-    """By plain SQL: nothing of the app stands between the ledger and the verdict."""
+async def read_books(ledger_url: str, sale: str, ca_file: str = "") -> Books:
+    """By plain SQL: no table or query of the app stands between the ledger and the verdict. Raises NotFound."""
     live = "FROM tickets t JOIN orders o ON o.id = t.order_id WHERE o.sale = :sale AND t.seat IS NOT NULL"
     paid = "FROM orders WHERE sale = :sale AND state = 'paid'"
-    async with reading(ledger_url) as ask:
+    async with reading(ledger_url, ca_file) as ask:
+        known = await ask("SELECT uid FROM sales WHERE name = :sale", sale=sale)
+        if not known:
+            raise NotFound(f"the ledger knows no sale named {sale!r}", code="unknown_sale")
         return Books(
-            uid=(await ask("SELECT uid FROM sales WHERE name = :sale", sale=sale))[0][0],
+            uid=known[0][0],
             tickets=[Ticket(*row) for row in await ask(f"SELECT t.order_id, t.seat_name {live}", sale=sale)],
             amounts={row[0]: row[1] for row in await ask(f"SELECT id, amount_minor {paid}", sale=sale)},
             last_paid_ms=(await ask(f"SELECT max(settled_ms) {paid}", sale=sale))[0][0],
@@ -139,9 +157,9 @@ Ask = Callable[..., Awaitable[list[Any]]]
 
 
 @asynccontextmanager
-async def reading(url: str) -> AsyncIterator[Ask]:
+async def reading(url: str, ca_file: str = "") -> AsyncIterator[Ask]:
     """One view of a database, by a connection of its own; it answers plain SQL with named values."""
-    engine = create_async_engine(url, poolclass=NullPool)
+    engine = connect(url, ca_file) if ca_file else create_async_engine(url, poolclass=NullPool)
     try:
         async with engine.connect() as connection:
 
