@@ -136,10 +136,10 @@ async def test_errors_and_latency_are_those_of_work_inside(tmp_path: Path) -> No
     assert [reading.outcome for reading in found.values()] == ["breach", "breach"]
 
 
-async def test_one_error_in_a_quiet_window_brakes_nothing(tmp_path: Path) -> None:
+async def test_one_request_that_fails_slowly_brakes_nothing_in_a_quiet_window(tmp_path: Path) -> None:
     traffic = Traffic()
     async with pod(tmp_path, traffic) as prometheus:
         spend(traffic, "order", 202, 0.01, 2)
-        spend(traffic, "order", 500, 0.01, 1)
+        spend(traffic, "order", 500, 0.9, 1)
         found = await until(prometheus, lambda found: bool(found["OrderErrors"].value), *OF_PODS)
-    assert found["OrderErrors"].outcome == "success"
+    assert {reading.outcome for reading in found.values()} == {"success"}
