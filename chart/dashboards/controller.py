@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from panels import GREEN, HALF, ORANGE, RED, THIRD, Query, Rows, at, board, curves, number, sale
+from panels import GREEN, ORANGE, RED, THIRD, Query, Rows, at, board, curves, number, sale
 
 PODS = '{namespace=~"$namespace"}'
 OF = '{namespace=~"$namespace", sale="$sale"}'
 DECIDED = f"max(boxoffice_control_target{OF})"
 SILENT = f"time() - max(boxoffice_operator_last_round_timestamp_seconds{PODS})"
-MUTE = f"count(boxoffice_control_pressure{OF} != boxoffice_control_pressure{OF}) or vector(0)"
-"""NaN is not itself."""
+MUTE = f"sum(max by (signal) (boxoffice_control_signal_stale{OF}))"
+DECIDED_LAST = f"max(boxoffice_admission_target_decided{OF})"
+WRITERS = f"count(boxoffice_operator_writer{PODS} > 0) or vector(0)"
 
 
 def controller() -> Dashboard:
@@ -33,8 +34,14 @@ def controller() -> Dashboard:
             ),
             number(
                 "Signals without a number",
-                "Normal: 0. While there are some, the target does not rise; after two minutes it falls.",
+                "Normal: 0. While there are some, the target does not rise.",
                 Query(MUTE, ""),
+                steps=[at(None, GREEN), at(1, RED)],
+            ),
+            number(
+                "Falls to the fallback",
+                "1: nothing is known of the load, and the target falls. Normal: 0.",
+                Query(f"max(boxoffice_control_blind{OF})", ""),
                 steps=[at(None, GREEN), at(1, RED)],
             ),
             number(
@@ -44,15 +51,23 @@ def controller() -> Dashboard:
                 "s",
                 steps=[at(None, GREEN), at(30, RED)],
             ),
+            number(
+                "Operators whose turn it is",
+                "Normal: 1. 0: nobody decides.",
+                Query(WRITERS, ""),
+                steps=[at(None, RED), at(1, GREEN)],
+            ),
         ],
         "The pace": [
             curves(
                 "Target",
-                "What the operator decided, what the pods go by, and who is inside. Normal: all three on each other "
-                "while somebody waits. Decided above in force: the operator cannot write, or the target fades.",
-                Query(DECIDED, "decided"),
+                "What was decided, what the pods go by, and who is inside. Normal: all three on each other while "
+                "somebody waits. Decided above in force: nobody renews the target, and it fades.",
+                Query(DECIDED, "decided now"),
+                Query(DECIDED_LAST, "decided, as the pods know it"),
                 Query(f"max(boxoffice_admission_target{OF})", "in force"),
                 Query(f"max(boxoffice_admission_inside{OF})", "inside"),
+                runbook="BoxofficePaceDecaying",
             ),
             curves(
                 "Pressures against their setpoints",
@@ -60,6 +75,7 @@ def controller() -> Dashboard:
                 Query(f"max by (signal) (boxoffice_control_pressure{OF} >= 0)", "{{signal}}"),
                 unit="percentunit",
                 steps=[at(1, RED)],
+                runbook="BoxofficeSignalsStale",
             ),
             curves(
                 "Pace",
@@ -82,6 +98,7 @@ def controller() -> Dashboard:
                 unit="s",
                 width=THIRD,
                 steps=[at(30, RED)],
+                runbook="BoxofficeOperatorSilent",
             ),
             curves(
                 "Time of a look",
@@ -109,8 +126,8 @@ def controller() -> Dashboard:
             curves(
                 "Operators whose turn it is",
                 "Normal: 1. 0: nobody decides; 2 for longer than a moment cannot be: the store refuses the older one.",
-                Query(f"count(boxoffice_operator_writer{PODS} > 0) or vector(0)", "operators"),
-                width=HALF,
+                Query(WRITERS, "operators"),
+                width=THIRD,
                 steps=[at(2, RED)],
             ),
             curves(
@@ -118,6 +135,14 @@ def controller() -> Dashboard:
                 "Sales looked after, and writes of their status in a minute. Normal: six a sale at most.",
                 Query(f"max(boxoffice_operator_sales{PODS})", "sales"),
                 Query(f"60 * sum(rate(boxoffice_operator_status_writes_total{PODS}[$__rate_interval]))", "writes"),
+                width=THIRD,
+            ),
+            curves(
+                "Signals without a number",
+                "Each that does not count now. Normal: none.",
+                Query(f"max by (signal) (boxoffice_control_signal_stale{OF})", "{{signal}}"),
+                width=THIRD,
+                runbook="BoxofficeSignalsStale",
             ),
         ],
     }

@@ -13,8 +13,14 @@ ETA = f"60 * {WAITING} / ({PACE} > 0)"
 INSIDE = f"max(boxoffice_admission_inside{OF})"
 SOLD = f"max(boxoffice_seats_sold{OF}) / max(boxoffice_seats_total{OF})"
 
+STATE = f"max by (state) (boxoffice_sale_state{OF} == 1)"
+OPEN = f"time() - max(boxoffice_sale_opened_timestamp_seconds{OF} > 0)"
 HELD_BACK = f"topk(1, max by (signal) (boxoffice_control_pressure{OF} > 0))"
 
+STATE_SAYS = (
+    "`prequeue`: the line forms. `open`: buyers are called. `hold`, `drain`: somebody holds it back. `allTaken`: no "
+    "seat is free, but some may come back. `recovering`: it is being rebuilt from the ledger."
+)
 ETA_SAYS = (
     "In seconds, at the present pace. Normal: it falls by a second each second, or faster. Empty: nobody is called."
 )
@@ -27,6 +33,8 @@ HELD_BACK_SAYS = (
 def glance() -> Dashboard:
     rows: Rows = {
         "Now": [
+            word("State", STATE_SAYS, Query(STATE, "{{state}}")),
+            number("Open for", "Since the first was called. Empty: it has not opened.", Query(OPEN, ""), "s"),
             number("In line", "Buyers who wait for their turn.", Query(WAITING, "")),
             number("Inside", "Buyers inside. Normal: at the target, while somebody waits.", Query(INSIDE, "")),
             number("Called", "Buyers called in a minute.", Query(PACE, ""), "short"),
@@ -41,6 +49,7 @@ def glance() -> Dashboard:
                 "steadily; called buyers are a small part of it.",
                 Query(WAITING, "waiting"),
                 Query(f"max(boxoffice_line_called_unclaimed{OF})", "called, not in yet"),
+                runbook="BoxofficeLineLong",
             ),
             curves(
                 "Last in line is called in",
@@ -69,7 +78,7 @@ def glance() -> Dashboard:
                 "Seats",
                 "Where every seat is. Normal: sold grows, held and paying stay a thin band. Held seats that do not "
                 "become paying: buyers hesitate, or payment does not work for them.",
-                *(Query(f"max(boxoffice_seats_{state}{OF})", state) for state in ("sold", "paying", "held", "free")),
+                *(Query(f"avg(boxoffice_seats_{state}{OF})", state) for state in ("sold", "paying", "held", "free")),
                 stacked=True,
             ),
             curves(

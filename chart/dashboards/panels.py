@@ -25,7 +25,7 @@ class Query:
 
 
 def number(
-    title: str, says: str, query: Query, unit: str = "short", *, width: int = 4, steps: Sequence[models.Threshold] = ()
+    title: str, says: str, query: Query, unit: str = "short", *, width: int = 3, steps: Sequence[models.Threshold] = ()
 ) -> stat.Panel:
     """One number, as of now."""
     target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id("A").instant()
@@ -35,7 +35,7 @@ def number(
     return panel.graph_mode(kinds.BigValueGraphMode.NONE).color_mode(kinds.BigValueColorMode.VALUE)
 
 
-def word(title: str, says: str, query: Query, *, width: int = 4) -> stat.Panel:
+def word(title: str, says: str, query: Query, *, width: int = 3) -> stat.Panel:
     """The name of what there is, in place of its number."""
     return number(title, says, query, width=width).text_mode(kinds.BigValueTextMode.NAME)
 

@@ -10,7 +10,10 @@ OF = '{namespace=~"$namespace"}'
 LAG = f"sum(boxoffice_settle_lag{OF})"
 SETTLED = f"sum(rate(boxoffice_settle_orders_total{OF}[$__rate_interval])) or vector(0)"
 BUSY = f"sum by (partition) (rate(boxoffice_settle_busy_seconds_total{OF}[$__rate_interval]))"
-LETTERS = f"sum(boxoffice_settle_dead_letters_total{OF})"
+LETTERS = f"sum(max by (namespace) (boxoffice_dead_letters_open{OF}))"
+INTENTS = f"sum(max by (namespace, sale) (boxoffice_intents_unpublished{OF}))"
+OLDEST = f"max(boxoffice_settle_oldest_unsettled_seconds{OF})"
+AUDITED = f"time() - min(max by (namespace, sale) (boxoffice_audit_last_success_timestamp_seconds{OF}))"
 DIFFERENCES = f"sum(boxoffice_audit_differences{OF})"
 
 
@@ -18,6 +21,18 @@ def settling() -> Dashboard:
     rows: Rows = {
         "Now": [
             number("Behind", "Records of the log not yet settled. Normal: some hundreds, and falling.", Query(LAG, "")),
+            number(
+                "Oldest in hand",
+                "Seconds since the log took it. Normal: under 10.",
+                Query(OLDEST, ""),
+                "s",
+                steps=[at(None, GREEN), at(10, ORANGE), at(60, RED)],
+            ),
+            number(
+                "Not in the log yet",
+                "Orders recorded in Redis that the log does not have. Normal: 0 but for moments.",
+                Query(INTENTS, ""),
+            ),
             number("Settled", "Orders in a second.", Query(SETTLED, ""), "ops"),
             number(
                 "Busy",
@@ -28,7 +43,7 @@ def settling() -> Dashboard:
             ),
             number(
                 "Dead letters",
-                "Records that cannot be an order, since the processes began. Normal: 0. The admin page shows them.",
+                "Records that cannot be an order and wait for a person. Normal: 0. The admin page shows them.",
                 Query(LETTERS, ""),
                 steps=[at(None, GREEN), at(1, RED)],
             ),
@@ -39,10 +54,12 @@ def settling() -> Dashboard:
                 steps=[at(None, GREEN), at(1, RED)],
             ),
             number(
-                "Audits skipped",
-                "In the last hour, because a witness was out of reach. Normal: 0; then differences may be old.",
-                Query(f"sum(increase(boxoffice_audit_failures_total{OF}[1h]))", ""),
-                steps=[at(None, GREEN), at(1, ORANGE)],
+                "Oldest audit",
+                "Seconds ago, of the sale that was not audited for longest. Normal: under 120. What it found may have "
+                "changed since then.",
+                Query(AUDITED, ""),
+                "s",
+                steps=[at(None, GREEN), at(300, ORANGE)],
             ),
         ],
         "The work": [
@@ -53,6 +70,7 @@ def settling() -> Dashboard:
                 Query(f"sum by (partition) (boxoffice_settle_lag{OF})", "{{partition}}"),
                 width=THIRD,
                 stacked=True,
+                runbook="BoxofficeSettlementStalled",
             ),
             curves(
                 "Settled, by outcome",
@@ -64,14 +82,16 @@ def settling() -> Dashboard:
                 unit="ops",
                 width=THIRD,
                 stacked=True,
+                runbook="BoxofficeBusinessFailing",
             ),
             curves(
-                "Behind, in seconds",
-                "Until what waits is settled, at the present pace. Normal: under 10.",
-                Query(f"{LAG} / clamp_min({SETTLED}, 1)", "seconds"),
+                "From accepted to settled",
+                "Seconds. Normal: p99 under 10, which is promised.",
+                *(Query(_quantile("settle", share), f"p{share * 100:g}") for share in (0.5, 0.9, 0.99)),
                 unit="s",
                 width=THIRD,
                 steps=[at(10, RED)],
+                runbook="BoxofficeSettleBurn",
             ),
             curves(
                 "Busy, by partition",
@@ -84,7 +104,7 @@ def settling() -> Dashboard:
             curves(
                 "Time of a batch",
                 "Seconds from fetched to told: charged, written, Redis told. Normal: p99 under 1 s.",
-                *(Query(_quantile(share), f"p{share * 100:g}") for share in (0.5, 0.99)),
+                *(Query(_quantile("settle_batch", share), f"p{share * 100:g}") for share in (0.5, 0.99)),
                 unit="s",
                 width=THIRD,
                 steps=[at(1, ORANGE), at(5, RED)],
@@ -115,10 +135,12 @@ def settling() -> Dashboard:
             ),
             curves(
                 "Dead letters",
-                "Records that cannot be an order, since the processes began. Normal: flat at 0.",
-                Query(LETTERS, "dead letters"),
+                "Records that cannot be an order: those that wait for a person, and new ones in a minute. Normal: 0.",
+                Query(LETTERS, "open"),
+                Query(f"60 * sum(rate(boxoffice_settle_dead_letters_total{OF}[$__rate_interval]))", "new"),
                 width=THIRD,
                 steps=[at(1, RED)],
+                runbook="BoxofficeDeadLetters",
             ),
             curves(
                 "Audit differences",
@@ -126,6 +148,24 @@ def settling() -> Dashboard:
                 Query(f"sum by (kind) (boxoffice_audit_differences{OF})", "{{kind}}"),
                 width=THIRD,
                 steps=[at(1, RED)],
+                runbook="BoxofficeOrderLost",
+            ),
+            curves(
+                "Not in the log yet",
+                "Orders recorded in Redis that the log does not have, and seconds since the oldest. Normal: 0 but for "
+                "moments; they are published when the log takes them.",
+                Query(INTENTS, "orders"),
+                Query(f"max(boxoffice_intents_oldest_seconds{OF})", "seconds"),
+                width=THIRD,
+                steps=[at(30, RED)],
+                runbook="BoxofficeIntentsUnpublished",
+            ),
+            curves(
+                "Audits skipped",
+                "In a minute, because a witness was out of reach. Normal: 0.",
+                Query(f"60 * sum(rate(boxoffice_audit_failures_total{OF}[$__rate_interval]))", "audits"),
+                width=THIRD,
+                runbook="BoxofficeAuditSilent",
             ),
             curves(
                 "Rebalances",
@@ -139,6 +179,6 @@ def settling() -> Dashboard:
     return board("boxoffice-settlement", "Boxoffice / Settlement", says, rows)
 
 
-def _quantile(share: float) -> str:
-    buckets = f"rate(boxoffice_settle_batch_seconds_bucket{OF}[$__rate_interval])"
+def _quantile(what: str, share: float) -> str:
+    buckets = f"rate(boxoffice_{what}_seconds_bucket{OF}[$__rate_interval])"
     return f"histogram_quantile({share}, sum by (le) ({buckets}))"

@@ -37,6 +37,14 @@ def test_what_is_in_it_is_what_is_in_the_tree(shown: Release) -> None:
         assert json.loads(text) == json.loads((CHART / "dashboards" / file).read_text())
 
 
+def test_links_lead_to_the_runbooks(helm: Helm) -> None:
+    release = helm.template({"dashboards.enabled": True, "alerts.runbooksUrl": "https://git.example/runbooks/"})
+    texts = "".join(text for one in dashboards(release) for text in one["data"].values())
+    assert '"https://git.example/runbooks/BoxofficeOrderLost.md"' in texts
+    assert '"https://git.example/runbooks"' in texts
+    assert "docs/runbooks" not in texts
+
+
 def test_label_and_folder_can_be_others(helm: Helm) -> None:
     others: dict[str, Any] = {
         "labels": {"grafana_dashboard": None, "team": "tickets"},

@@ -13,6 +13,7 @@ import httpx2
 
 from boxoffice.local.grafana import Grafana, Query, Span
 from boxoffice.local.prometheus import LocalPrometheus
+from tests.integration.house import House
 
 FOLDER = Path(__file__).parents[2] / "chart/dashboards"
 BOARDS = sorted(FOLDER.glob("*.json"))
@@ -41,7 +42,8 @@ class Boards:
 
     async def _without_data(self, board: Grafana, queries: Sequence[Query]) -> list[Query]:
         values, span = await board.variables(self.span), self.span
-        return [query for query in queries if not await board.curves(query, values, span)]
+        found = await asyncio.gather(*(board.curves(query, values, span) for query in queries))
+        return [query for query, curves in zip(queries, found, strict=True) if not curves]
 
     async def unknown_names(self) -> set[str]:
         """What a query asks for and nobody who was scraped has, not even without a series."""
@@ -58,3 +60,27 @@ def names(query: Query) -> list[str]:
 async def open_boards(prometheus: LocalPrometheus, files: Sequence[Path] = BOARDS) -> AsyncIterator[Boards]:
     async with httpx2.AsyncClient(base_url=prometheus.url, timeout=20) as client:
         yield Boards(client, files)
+
+
+def targets(house: House, **others: int) -> dict[str, list[str]]:
+    """What a Prometheus scrapes of a house, and other jobs by their ports."""
+    jobs = {"app": house.stack.serve_ports, "settle": house.stack.settle_ports}
+    jobs |= {job: [port] for job, port in others.items()}
+    return {job: [f"127.0.0.1:{port}" for port in ports] for job, ports in jobs.items()}
+
+
+def database_page(house: House) -> str:
+    """As process-exporter writes it. SQLite works inside of settlement: its CPU is the database's."""
+    name = "namedprocess_namegroup_cpu_seconds_total"
+    used = time.clock_gettime(~house.stack.child("settle").pid << 3 | 2)  # clock_getcpuclockid(3)
+    return f'# TYPE {name} counter\n{name}{{groupname="mysqld",mode="user"}} {used}\n'
+
+
+async def buy(house: House, nth: int) -> None:
+    buyer = house.buyer(nth)
+    await buyer.enter()
+    hold = await buyer.hold(count=1)
+    assert hold.status_code == 201, hold.text
+    order = await buyer.pay(hold.json()["id"], f"order-{nth}")
+    assert order.status_code == 202, order.text
+    await buyer.until_settled(order.json()["id"])

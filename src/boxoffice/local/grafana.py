@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import msgspec
 VALUES = re.compile(r"label_values\((.*), *(\w+)\)")
 SPECIAL = re.compile(r"[\\^$*+?.()|{}\[\]]")
 ALL = "$__all"
+FIRST: Mapping[str, str] = {}
 
 
 class Query(NamedTuple):
@@ -40,9 +41,11 @@ class Curve(NamedTuple):
 class Grafana:
     """Asks a Prometheus that scrapes every `scrape` seconds for one dashboard."""
 
-    def __init__(self, client: httpx2.AsyncClient, board: Path, scrape: float) -> None:
-        """`client` has the Prometheus' address as its base."""
-        self._client, self._scrape = client, scrape
+    def __init__(
+        self, client: httpx2.AsyncClient, board: Path, scrape: float, chosen: Mapping[str, str] = FIRST
+    ) -> None:
+        """`client` has the Prometheus' address as its base; `chosen` are values of variables."""
+        self._client, self._scrape, self._chosen = client, scrape, chosen
         self.board: dict[str, Any] = msgspec.json.decode(board.read_bytes())
 
     def queries(self) -> Iterator[Query]:
@@ -59,11 +62,12 @@ class Grafana:
         return [curve for curve in curves if curve.points]
 
     async def variables(self, span: Span) -> dict[str, str]:
-        """What each is at first, before anybody chose; those that ask are asked in order, for one may need another."""
+        """What was chosen, else what each is at first; those that ask are asked in order, for one may need another."""
         values: dict[str, str] = {}
         for variable in self.board["templating"]["list"]:
             if variable["type"] == "query":
-                values[variable["name"]] = await self._value(variable, values, span)
+                name = variable["name"]
+                values[name] = self._chosen.get(name) or await self._value(variable, values, span)
         return values
 
     async def _value(self, variable: dict[str, Any], before: dict[str, str], span: Span) -> str:
