@@ -99,6 +99,7 @@ def _conditions(before: Status, facts: Facts, now: datetime) -> Iterator[Conditi
         "SoldOut": _sold_out(before, facts),
         "Overridden": _overridden(facts),
         "Degraded": _degraded(facts),
+        "Prescaled": _prescaled(facts),
     }
     last = {condition.type: condition for condition in before.conditions}
     for kind, (truth, reason, message) in verdicts.items():
@@ -183,6 +184,16 @@ def _degraded(facts: Facts) -> Verdict:
         if fault:
             return "True", fault.reason, fault.message
     return "False", "EnginesAnswer", "nothing is known to be wrong"
+
+
+def _prescaled(facts: Facts) -> Verdict:
+    if facts.prescaled is None:
+        return "Unknown", "PrescaleNotDue", "no more pods are asked for than usual"
+    return (
+        ("True", "PodsReady", facts.prescaled.message)
+        if facts.prescaled.ready
+        else ("False", "PodsStarting", facts.prescaled.message)
+    )
 
 
 FILLED = 0.8

@@ -71,6 +71,13 @@ class Steered(msgspec.Struct, frozen=True, kw_only=True):
     lately: list[DecisionStatus] = []
 
 
+class Prescaled(msgspec.Struct, frozen=True):
+    """How far the pods have come that should be there before the crowd is."""
+
+    ready: bool
+    message: str
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """All that a status is made of."""
 
@@ -90,3 +97,5 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Over, and all of it in the ledger alone."""
     steered: Steered | None = None
     """What was decided by signals; None where they have no say."""
+    prescaled: Prescaled | None = None
+    """None: no floor is due."""

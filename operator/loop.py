@@ -23,6 +23,7 @@ from boxoffice.sales import OldWriter
 from boxoffice.status import Status
 from conditions import changes, status_of
 from decisions import says_more
+from prescale import Prescaler
 from reconcile import Reconciler
 from resources import Resource
 from steering import Steering, steers
@@ -47,10 +48,11 @@ logger = logging.getLogger(__name__)
 
 
 class Loop:
-    def __init__(self, reconciler: Reconciler, turn: Turn, steering: Steering) -> None:
+    def __init__(self, reconciler: Reconciler, turn: Turn, steering: Steering, prescaler: Prescaler) -> None:
         self.known: dict[str, Resource] = {}
         """The resources as of the last list or watch event."""
         self._reconciler, self._turn, self._steering = reconciler, turn, steering
+        self._prescaler = prescaler
         self._records: Mapping[str, SaleRecord] | None = None
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
@@ -135,6 +137,7 @@ class Loop:
             self._records = await self._read_ledger()
             if self._turn.writer:
                 await self._look_at(list(self.known))
+                await self._guarded("prescale", self._prescaler.step(datetime.now(UTC)))
                 if fresh:
                     await self._reconciler.tidy(self.known, self._mine)
         self._round_at = time.monotonic()
@@ -151,6 +154,7 @@ class Loop:
         SALES.set(len(self.known))
         self._mine.update(self.known)
         self._steering.forget(list(self.known))
+        self._prescaler.forget(self.known)
         self._written = {name: at for name, at in self._written.items() if name in self.known}
         self._locks = {name: lock for name, lock in self._locks.items() if name in self.known}
         return True
@@ -187,6 +191,9 @@ class Loop:
     async def _look(self, resource: Resource) -> None:
         facts = await self._reconciler.look(resource, self._records)
         now = datetime.now(UTC)
+        if facts.spec:
+            self._prescaler.saw(resource.name, facts.spec, facts.sight)
+            facts = msgspec.structs.replace(facts, prescaled=self._prescaler.of(resource.name))
         if facts.spec and facts.sight:
             steered = await self._steering.step(
                 resource.name, facts.spec, facts.sight, resource.status.decisions, now.timestamp()

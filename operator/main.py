@@ -37,6 +37,7 @@ from boxoffice.store import Store
 from boxoffice.tasks import end
 from boxoffice.vitals import watch_loop
 from loop import Loop
+from prescale import Prescaler, targets
 from prometheus import Prometheus, open_prometheus
 from reconcile import Reconciler
 from resources import Resources
@@ -90,7 +91,8 @@ class Operator:
         turn = Turn(api, settings.lease, os.environ.get("HOSTNAME") or socket.gethostname())
         self._stack.push_async_callback(_give_up, turn)
         reconciler = Reconciler(store, ledger, Board(store), Resources(api), turn, api.namespace)
-        self.loop = Loop(reconciler, turn, Steering(store, turn, prometheus, settings.budget_max_active, _write_out))
+        steering = Steering(store, turn, prometheus, settings.budget_max_active, _write_out)
+        self.loop = Loop(reconciler, turn, steering, Prescaler(api, targets(settings.scales)))
         running = [asyncio.create_task(self.loop.run()), asyncio.create_task(watch_loop())]
         self._stack.push_async_callback(end, running)
 

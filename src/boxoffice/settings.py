@@ -173,6 +173,10 @@ class Settings:
     lease: str = "boxoffice-operator"
     """Name of the Lease that says whose turn it is, when there are two operators."""
 
+    scales: str = ""
+    """`app=Deployment/shop-app:2,settle=HorizontalPodAutoscaler/shop-settle:2`: what `spec.prescale` moves, and the
+    floor that it has otherwise. Empty: nothing."""
+
     prometheus_url: str = ""
     """`http://prometheus:9090`: who is asked for the signals that sales name. Empty: nobody."""
 

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-ConditionType = Literal["Ready", "Admitting", "SignalsFresh", "LedgerHealthy", "SoldOut", "Overridden", "Degraded"]
+ConditionType = Literal[
+    "Ready", "Admitting", "SignalsFresh", "LedgerHealthy", "SoldOut", "Overridden", "Degraded", "Prescaled"
+]
 SignalState = Literal["Fresh", "Idle", "Stale", "Lost"]
 
 MOST_DECISIONS = 10
