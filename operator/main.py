@@ -9,6 +9,9 @@ one patch of a status fails, and would put a finalizer on every sale.
 # ruff: noqa: E402
 from __future__ import annotations
 
+import sigterm  # noqa: F401  before all that takes long to import
+
+# isort: split
 import asyncio
 import logging
 import os
