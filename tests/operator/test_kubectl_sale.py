@@ -194,6 +194,29 @@ def test_rate_edits_the_spec_and_says_that_gitops_may_revert_it(sale: Sale, clus
     assert (admission["mode"], admission["perMinute"]) == ("Auto", 900)
 
 
+def test_simulate_takes_the_sale_from_the_cluster(sale: Sale, applied: str, tmp_path: Path) -> None:
+    said = sale("simulate", SALE, "--crowd=500", "--capacity=100", "--stay=30").stdout
+    assert "capacity 100 inside; " in said
+    assert "\n100 seats are sold out " in said
+    inside = [[5 * n, str(n)] for n in range(1, 40)]
+    usage = [[5 * n, str(n / 50)] for n in range(1, 40)]
+    series = [
+        {"metric": {"signal": "inside"}, "values": inside},
+        {"metric": {"signal": "DatabaseCpu"}, "values": usage},
+    ]
+    export = tmp_path / "range.json"
+    export.write_text(json.dumps({"status": "success", "data": {"resultType": "matrix", "result": series}}))
+    assert "capacity 50 inside; " in sale("simulate", SALE, "--crowd=500", f"--from={export}").stdout
+
+
+def test_simulate_says_what_to_install(environment: dict[str, str], applied: str) -> None:
+    program = "import sys; sys.modules['lupa'] = None; from boxoffice.kubectl_sale import main; main()"
+    command = [sys.executable, "-c", program, "simulate", SALE, f"--namespace={applied}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "kubectl sale: this needs a Lua: pip install 'boxoffice[simulate]'\n"
+
+
 class Watching:
     """`kubectl sale get -w`, its lines as they come."""
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +32,7 @@ class Gauge:
         self.cpu = 0.35
 
     def page(self) -> str:
-        return f"cpu {self.cpu}\n"
+        return f'cpu {self.cpu}\ncpu_of{{node="one"}} 0.5\ncpu_of{{node="two"}} 0.5\n'
 
 
 @pytest.fixture
@@ -87,6 +91,58 @@ async def test_a_signal_over_its_setpoint_brings_the_target_down(office: Office,
     decisions = [line for line in office.operator.log.read_bytes().splitlines() if line.startswith(b'{"sale"')]
     assert len(decisions) >= 2
     assert first_difference(decisions) is None
+    said = await asyncio.to_thread(explained, office)
+    assert re.search(r"^signals +kind +measured  setpoint  pressure$", said, re.MULTILINE), said
+    assert re.search(r"^  DatabaseCpu  Utilisation +1\.4 +0\.7 +200 %  \w", said, re.MULTILINE), said
+    assert re.search(r"^  \w+ ago .* DatabaseCpu +DatabaseCpu is at 2\.00 of its setpoint: down", said, re.MULTILINE), (
+        said
+    )
+
+
+def explained(office: Office) -> str:
+    command = [sys.executable, "-c", "from boxoffice.kubectl_sale import main; main()", "explain", SALE]
+    command += [f"--namespace={office.account.namespace}"]
+    done = subprocess.run(command, env=office.cluster.environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+BAD = {
+    "unparsable": ("sum(cpu", "unclosed left parenthesis"),
+    "two-series": ("cpu_of", "the query gives 2 series, not one: sum() or max() them"),
+    "range": ("cpu[1m]", "the query gives a matrix, not a number"),
+    "text": ("'cpu'", "the query gives a string, not a number"),
+    "nothing": ("no_such_metric", "the query gives nothing"),
+    "not-a-number": ("0 * cpu / (0 * cpu)", "the query gives NaN"),
+    "infinity": ("cpu / (0 * cpu)", "the query gives inf"),
+}
+"""By the sale that asks it: a query that is no number, and why."""
+
+
+async def test_a_bad_query_is_named_with_why_and_the_other_signals_go_on(office: Office, gauge: Gauge) -> None:
+    gauge.cpu = 1.4
+    bad = {"name": "Bad", "kind": "Utilisation", "setpoint": 700}
+    office.apply(
+        *(
+            resource(name=name, signals=[{**bad, "query": query}, *SIGNALS], admission=AUTO)
+            for name, (query, _) in BAD.items()
+        )
+    )
+    for name, (_, why) in BAD.items():
+        await office.until_condition("SignalsFresh", "False", "SignalsStale", name=name)
+        await office.until(partial(is_braked, office, name))
+        status = office.get(name)["status"]
+        [message] = [each["message"] for each in status["conditions"] if each["type"] == "SignalsFresh"]
+        assert message.startswith("no number now of Bad; Bad: "), name
+        assert why in message
+        broken, whole = status["signals"]
+        assert (broken["name"], broken["state"], broken.get("value")) == ("Bad", "Stale", None), name
+        assert why in broken["message"]
+        assert (whole["name"], whole["state"], whole["value"]) == ("DatabaseCpu", "Fresh", 1400), name
+        assert status["decisions"][-1]["activeTarget"] < 100, name
+
+
+def is_braked(office: Office, name: str) -> bool:
+    return any(each["limitedBy"] == "DatabaseCpu" for each in office.get(name)["status"].get("decisions", []))
 
 
 async def test_advice_is_shown_and_not_done(office: Office, gauge: Gauge) -> None:
@@ -106,6 +162,8 @@ async def test_a_prometheus_that_is_gone_is_said_and_moves_nothing(
     before = await target(office)
     await prometheus.stop()
     await office.until_condition("SignalsFresh", "False", "SignalsStale")
+    [message] = [c["message"] for c in office.get()["status"]["conditions"] if c["type"] == "SignalsFresh"]
+    assert message.startswith("no number now of DatabaseCpu; DatabaseCpu: "), message
     assert await target(office) == before
     assert office.alive()
     await prometheus.start()
