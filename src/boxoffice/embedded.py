@@ -26,7 +26,7 @@ import httpx2
 
 from boxoffice.errors import BadInput, BoxofficeError
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 PROBE_SECONDS = 0.02
 PORTS = range(20_000, 32_000)
 """Below the kernel's range for outgoing connections, so that nobody's connection takes a port before us."""
