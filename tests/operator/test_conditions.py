@@ -16,7 +16,7 @@ from boxoffice.spec import Spec
 from boxoffice.status import MOST_DECISIONS, DecisionStatus, Status
 from conditions import ADMITTING, changes, limits, status_of
 from decisions import latest, says_more, signals_of, with_this
-from facts import Facts, Fault, Overriding, Sight, Steered
+from facts import Facts, Fault, Overriding, Prescaled, Sight, Steered
 from tests.integration.house import resource
 
 NOW = datetime(2026, 11, 23, 20, 0, tzinfo=UTC)
@@ -52,6 +52,7 @@ def test_a_sale_that_sells() -> None:
         "SoldOut": ("False", "SeatsLeft"),
         "Overridden": ("False", "OverrideAbsent"),
         "Degraded": ("False", "EnginesAnswer"),
+        "Prescaled": ("Unknown", "PrescaleNotDue"),
     }
     assert status.observed_generation == 3
     assert (status.seats.total, status.seats.held, status.seats.sold, status.waiting) == (100, 10, 20, 900)
@@ -116,7 +117,14 @@ def test_whatever_is_seen_makes_a_status_that_the_cluster_takes(
     seen = None if store or archived else sight(state=state)
     status = status_of(Status(), facts(sight=seen, store=store, ledger=ledger, unready=unready, archived=archived), NOW)
     assert msgspec.convert(msgspec.to_builtins(status), Status) == status  # bounds and patterns hold
-    assert len(status.conditions) == 7
+    assert len(status.conditions) == 8
+
+
+def test_pods_before_the_crowd_are_told_of_until_they_are_ready() -> None:
+    starting = status_of(Status(), facts(prescaled=Prescaled(False, "2 of 6 app pods are ready")), NOW)
+    assert said(starting)["Prescaled"] == ("False", "PodsStarting")
+    ready = status_of(starting, facts(prescaled=Prescaled(True, "6 of 6 app pods are ready")), LATER)
+    assert list(changes(starting, ready)) == [("Normal", "PodsReady", "6 of 6 app pods are ready")]
 
 
 def test_an_event_of_each_change_and_a_fault_only_once() -> None:
