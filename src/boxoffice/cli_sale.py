@@ -11,9 +11,13 @@ from typing import Annotated
 import typer
 
 from boxoffice import sales
+from boxoffice.arrears import Arrears
 from boxoffice.console import Json, Who, Why, examples, open_office, print_json, print_table, run
+from boxoffice.effects import sink_of
+from boxoffice.erasing import erase as erase_rehearsal
 from boxoffice.errors import BadInput, NotFound
 from boxoffice.eventlog import open_log
+from boxoffice.gateway import open_gateway
 from boxoffice.ledger import open_ledger
 from boxoffice.recovery import Recovery
 from boxoffice.sale import MAX_RESOURCE_BYTES, ConcertSale, dump_sale, parse_sales, to_builtins
@@ -188,6 +192,31 @@ async def _delete(name: str, who: str, why: str) -> None:
     async with open_office() as office:
         await sales.delete(office.store, office.ledger, office.board.view(name), who, why)
     typer.echo(f"concertsale/{name} deleted")
+
+
+@app.command(
+    epilog=examples(
+        "boxoffice sale erase rehearsal-3f9a1c --why 'it was a rehearsal'",
+        "kubectl delete concertsale rehearsal-3f9a1c    # first, where an operator looks after it",
+    )
+)
+def erase(name: Name, why: Why, who: Who) -> None:
+    """Leaves nothing of a rehearsal (listing: Rehearsal): money back, its orders and itself out of Redis and ledger.
+
+    `kubectl sale rehearse` does it by itself. What the event log and the gateway saw, they keep. Safe to repeat.
+    """
+    run(_erase(name, who, why))
+
+
+async def _erase(name: str, who: str, why: str) -> None:
+    async with open_office() as office, AsyncExitStack() as stack:
+        event_log = await open_log(office.settings, office.store)
+        stack.push_async_callback(event_log.close)
+        gateway = await open_gateway(office.settings)
+        stack.push_async_callback(gateway.close)
+        arrears = Arrears(office.ledger, gateway, sink_of(office.store, event_log))
+        await erase_rehearsal(office, arrears, name, who, why)
+    typer.echo(f"concertsale/{name} erased")
 
 
 def rebuild(

@@ -37,16 +37,16 @@ class Kubectl:
     context: str = ""
     namespace: str = ""
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, input: str = "") -> str:
         """What it printed. Raises KubectlFailed."""
-        done = self._done(arguments)
+        done = self._done(arguments, input)
         if done.returncode:
             raise KubectlFailed(_said(done.stderr) or f"kubectl ended with {done.returncode}")
         return done.stdout
 
-    def execute(self, pod: str, *command: str) -> str:
+    def execute(self, pod: str, *command: str, input: str = "") -> str:
         """What a command in a pod printed, however it ended. Raises KubectlFailed when it printed nothing."""
-        done = self._done(("exec", pod, "--", *command))
+        done = self._done(("exec", *(["--stdin"] if input else []), pod, "--", *command), input)
         if not done.stdout:
             raise KubectlFailed(_said(done.stderr) or f"kubectl ended with {done.returncode}")
         return done.stdout
@@ -86,9 +86,9 @@ class Kubectl:
                 errors.seek(0)
                 raise KubectlFailed(_said(errors.read()) or f"kubectl ended with {ended}")
 
-    def _done(self, arguments: Iterable[str]) -> subprocess.CompletedProcess[str]:
+    def _done(self, arguments: Iterable[str], input: str = "") -> subprocess.CompletedProcess[str]:
         try:
-            return subprocess.run(self._argv(arguments), capture_output=True, text=True)
+            return subprocess.run(self._argv(arguments), capture_output=True, text=True, input=input)
         except FileNotFoundError:
             raise _missing() from None
 

@@ -242,5 +242,41 @@ def preflight(name: Name, context: Context = "", namespace: Namespace = "") -> N
     raise typer.Exit(1 if any_failed(checks) else 0)
 
 
+@app.command(
+    epilog=examples(
+        "kubectl sale rehearse tide-seoul",
+        "kubectl sale rehearse tide-seoul --buyers 1000 --html rehearsal.html",
+        "kubectl sale rehearse tide-seoul --image registry.example/boxoffice-k6:1.4.0",
+    )
+)
+def rehearse(
+    name: Name,
+    who: Who,
+    buyers: Annotated[int, typer.Option(min=2, max=3000, help="How many come, within half a minute.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Who does what follows from it.")] = 1,
+    image: Annotated[str, typer.Option(help="Of the crowd (load/Dockerfile); without it, the app's with -k6.")] = "",
+    prometheus: Annotated[str, typer.Option(help="As the admin pod reaches it: adds how the back end was used.")] = "",
+    html: Annotated[Path | None, typer.Option(help="Write the report as a page to this file.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Though buyers are let in to another sale.")] = False,
+    context: Context = "",
+    namespace: Namespace = "",
+) -> None:
+    """Plays a sale with a crowd before its night, on an unlisted copy with the simulated gateway, and judges it.
+
+    The copy opens at once; all else is as in the sale, but that a crowd from one address may join without a sign-in
+    or proof of work. It takes as long as the last unpaid hold. Afterwards nothing is left: the copy, the crowd, its
+    orders in Redis and ledger; the trail keeps who rehearsed. Ends with 1 when a promise was broken.
+    """
+    from boxoffice.kubectl_rehearse import rehearse as play
+    from boxoffice.loadpage import page
+    from boxoffice.report import write
+
+    found = play(Kubectl(context, namespace), name, buyers, seed, image, prometheus, who, yes, typer.echo)
+    if html is not None:
+        html.write_text(page(found))
+    write(found.verdict, typer.echo)
+    raise typer.Exit(0 if found.kept else 1)
+
+
 def main() -> None:
     run_program(app, "kubectl sale")

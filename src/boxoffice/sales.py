@@ -69,7 +69,7 @@ class SaleState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     total: int
     free: int
     revenue_minor: int | None
-    """By the ledger; null while it is out of reach."""
+    """By the ledger; null while it is out of reach. Of a rehearsal 0."""
     currency: str
     sell_through_per_mille: int
 
@@ -87,9 +87,15 @@ async def apply(
     spec = spec_text(sale)
     uid = await _uid_here(store, name, seating)
     if uid is not None:
+        await _check_listing_here(store, sale)
         await _write(store, sale, uid, known=True, writer=writer)  # should it leave Redis just now, it is rebuilt
-    elif is_over(await ledger.sale(name), sale.spec, await store.now_ms(name)):
-        raise Gone(f"{name} is over and in the ledger alone; a later closesTime would open it again", code="archived")
+    else:
+        before = await ledger.sale(name)
+        if is_over(before, sale.spec, await store.now_ms(name)):
+            text = f"{name} is over and in the ledger alone; a later closesTime would open it again"
+            raise Gone(text, code="archived")
+        if before is not None:
+            _check_listing(sale, before.spec)
     record = await ledger.ensure_sale(name, seating.digest, spec, seating.total)
     if uid not in (None, record.uid):
         raise _other_uid(name)
@@ -103,6 +109,20 @@ async def apply(
 def spec_text(sale: ConcertSale) -> str:
     """As Redis and the ledger keep it."""
     return msgspec.json.encode(sale.spec).decode()
+
+
+async def _check_listing_here(store: Store, sale: ConcertSale) -> None:
+    before = await store.execute("GET", store.key(sale.metadata.name, "spec"))
+    if before is not None:
+        _check_listing(sale, before)
+
+
+def _check_listing(sale: ConcertSale, before: str | bytes) -> None:
+    """A rehearsal may be erased with all its orders: no sale becomes one."""
+    name = sale.metadata.name
+    was = resource(name, before).spec.listing
+    if (sale.spec.listing == "Rehearsal") != (was == "Rehearsal"):
+        raise Conflict(f"{name}: a rehearsal stays one, and a sale never becomes one", code="listing_fixed")
 
 
 async def _uid_here(store: Store, name: str, seating: Seating) -> str | None:
@@ -211,6 +231,8 @@ async def override_of(store: Store, view: View) -> InForce | None:
 
 def _state(view: View, override: InForce | None, sums: Mapping[str, Sums] | None) -> SaleState:
     revenue = None if sums is None else sums.get(view.uid.hex(), Sums()).revenue_minor
+    if view.spec.listing == "Rehearsal":
+        revenue = 0
     return SaleState(
         name=view.name,
         title=view.spec.title,

@@ -12,21 +12,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
-import sqlalchemy as sa
 
 from boxoffice import sales
 from boxoffice.arrears import Arrears
 from boxoffice.audit import audit
 from boxoffice.console import Office
 from boxoffice.effects import sink_of
-from boxoffice.errors import BoxofficeError, Conflict
+from boxoffice.erasing import erase
+from boxoffice.errors import BoxofficeError
 from boxoffice.eventlog import EventLog, open_log
 from boxoffice.gateway import PaymentGateway, open_gateway
-from boxoffice.ledger import Ledger
-from boxoffice.refunds import refund_sale
 from boxoffice.sale import ConcertSale, Metadata
 from boxoffice.spec import AdmissionSpec, HoldSpec, LineSpec, SeatingSpec, Section, Spec
-from boxoffice.tables import checkpoints, orders, sales as sale_rows, samples, tickets
 
 WHO, WHY = "boxoffice smoke", "it was a smoke test"
 LOOK_SECONDS = 0.2
@@ -48,7 +45,7 @@ def throw_away_sale() -> ConcertSale:
         title="A smoke test",
         venue="nowhere",
         currency="EUR",
-        listing="Unlisted",
+        listing="Rehearsal",
         opens_time=now,
         closes_time=now + timedelta(minutes=30),
         seating=SeatingSpec(sections=[Section(name="row", rows=1, seats_per_row=2, price_minor=PRICE_MINOR)]),
@@ -144,36 +141,9 @@ class Smoke:
         self.say("audit: one order, one ticket, one charge, no difference")
 
     async def _erase(self, name: str) -> None:
-        """The money back, the sale out of Redis and of the ledger; the log and the gateway keep what they saw."""
-        store, ledger = self.office.store, self.office.ledger
-        await sales.override(store, ledger, name, "Closed", WHO, WHY)
-        await refund_sale(ledger, Arrears(ledger, self.gateway, sink_of(store, self.log)), name, WHO, WHY)
-        async with asyncio.timeout(STEP_SECONDS):
-            await self._delete(name)
-        await _forget(ledger, name)
+        arrears = Arrears(self.office.ledger, self.gateway, sink_of(self.office.store, self.log))
+        await erase(self.office, arrears, name, WHO, WHY)
         self.say("erased")
-
-    async def _delete(self, name: str) -> None:
-        """As soon as it is closed and no order is on its way."""
-        while True:
-            await self.office.board.beat()
-            view = self.office.board.views.get(name)
-            try:
-                if view is not None and view.ready:
-                    return await sales.delete(self.office.store, self.office.ledger, view, WHO, WHY)
-            except Conflict:
-                pass
-            await asyncio.sleep(LOOK_SECONDS)
-
-
-async def _forget(ledger: Ledger, name: str) -> None:
-    """Only for a sale that was never one: everything else stays in the ledger for good."""
-    record = await ledger.sale(name)
-    assert record is not None
-    async with ledger.writing() as connection:
-        for table in (tickets, orders, checkpoints, samples):
-            await connection.execute(sa.delete(table).where(table.c.sale_uid == record.uid))
-        await connection.execute(sa.delete(sale_rows).where(sale_rows.c.uid == record.uid))
 
 
 async def smoke(office: Office, url: str, say: Callable[[str], None]) -> None:

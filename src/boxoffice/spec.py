@@ -153,8 +153,11 @@ class Spec(Part, frozen=True, kw_only=True):
         _says("Hold: nobody new is admitted. Drain: nobody new may join either. Closed: over, for good."),
     ] = "Open"
     listing: Annotated[
-        Literal["Listed", "Unlisted"],
-        _says("Unlisted: in no list for buyers; its own address works."),
+        Literal["Listed", "Unlisted", "Rehearsal"],
+        _says(
+            "Unlisted: in no list for buyers; its own address works. Rehearsal: unlisted, no revenue, and afterwards "
+            "`boxoffice sale erase` leaves nothing of it."
+        ),
     ] = "Listed"
     seating: SeatingSpec
     line: LineSpec = LineSpec()

@@ -16,7 +16,7 @@ import typer
 
 from boxoffice.kubectl_sale import app, main
 
-COMMANDS = ["get", "explain", "hold", "drain", "close", "resume", "rate", "preflight", "simulate"]
+COMMANDS = ["get", "explain", "hold", "drain", "close", "resume", "rate", "preflight", "simulate", "rehearse"]
 GROUP: Any = typer.main.get_command(app)
 HEAVY = ("sqlalchemy", "redis", "aiokafka", "aiomysql", "starlette", "httpx2", "yaml", "lupa", "boxoffice.store")
 
