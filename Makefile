@@ -55,9 +55,10 @@ format: $(READY) ## let ruff format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-generate: $(READY) ## make anew what is made from something else: the CRD, the chart's README, schema, rules and dashboards, docs/metrics.md
+generate: $(READY) ## make anew what is made from something else: the CRD, the chart's README, schema, rules and dashboards, docs/metrics.md, the API's document
 	@python3 .ci/version
 	@$(RUN) -m boxoffice crd > manifests/crd.yaml
+	@$(RUN) -m boxoffice openapi > docs/openapi.json
 	@$(VENV)/bin/python chart/generate.py
 	@$(VENV)/bin/python chart/rules.py
 	@$(VENV)/bin/python docs/metrics.py

@@ -104,6 +104,7 @@ export function makeBuyer(crowd, id, shares, endsAtMs) {
     untilMs: 0, // the end of its turn inside
     pollSeconds: 2,
     keys: 0,
+    trace: newTrace(),
     story,
   };
 }
@@ -343,12 +344,19 @@ function urlOf(buyer, path) {
 }
 
 function paramsOf(buyer, token, key) {
-  const headers = { 'X-Forwarded-For': buyer.address, 'Content-Type': 'application/json' };
+  const headers = { 'X-Forwarded-For': buyer.address, 'Content-Type': 'application/json', traceparent: buyer.trace };
   if (buyer.cookie) headers.Cookie = buyer.cookie;
   if (token) headers.Authorization = `Bearer ${token}`;
   if (key) headers['Idempotency-Key'] = key;
   Object.assign(headers, buyer.headers);
   return { headers, jar: new http.CookieJar(), timeout: '30s' }; // whose cookie is whose, the flow knows
+}
+
+// One of all that a buyer asks, as the pages send it; 02: the app chooses whether it is followed.
+function newTrace() {
+  const hex = (count) =>
+    Array.from({ length: count }, () => Math.floor(256 * Math.random()).toString(16).padStart(2, '0')).join('');
+  return `00-${hex(16)}-${hex(8)}-02`;
 }
 
 function note(buyer, step, reply, code) {

@@ -1,9 +1,10 @@
-"""What an installation is made and tried with: `boxoffice secrets`, `boxoffice crd`, `boxoffice smoke`."""
+"""What an installation is made and tried with: `boxoffice secrets`, `crd`, `openapi`, `smoke`."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 import typer
 import yaml
 
@@ -60,6 +61,14 @@ def crd(
 async def _apply() -> None:
     async with open_kube_api(Account.of_this_pod()) as api:
         typer.echo(f"customresourcedefinition/{definitions.NAME} {await definition.apply(api)}")
+
+
+@app.command(epilog=examples("boxoffice openapi > openapi.json"))
+def openapi() -> None:
+    """Prints the buyers' API as an OpenAPI document; a running `serve` has it at /openapi.json."""
+    from boxoffice.openapi import DOCUMENT
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(DOCUMENT), indent=2))
 
 
 @app.command(

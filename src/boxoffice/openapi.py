@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from boxoffice.examples import EVENTS, EXAMPLES, PARAMETERS, REQUESTS
 from boxoffice.polling import PREFIX
 from boxoffice.problems import RETRY_AFTER, refusals
 from boxoffice.schemas import SCHEMAS, TEXT, Schema, ref
@@ -53,7 +54,8 @@ _PARAMETERS = {
 
 
 def _answer(description: str, schema: str, headers: Schema | None = None) -> Schema:
-    answer = {"description": description, "content": {"application/json": {"schema": ref(schema)}}}
+    content = {"application/json": {"schema": ref(schema), "example": EXAMPLES[schema]}}
+    answer: Schema = {"description": description, "content": content}
     return answer | {"headers": headers} if headers else answer
 
 
@@ -62,7 +64,9 @@ def _needs(token: str) -> Operation:
 
 
 def _body(name: str, *, required: bool = True) -> Operation:
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": ref(name)}}}}
+    examples = {title: {"value": value} for title, value in REQUESTS[name].items()}
+    content = {"application/json": {"schema": ref(name), "examples": examples}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def _operation(name: str, summary: str, answers: Schema, codes: tuple[str, ...] = (), **more: Any) -> Operation:
@@ -73,7 +77,10 @@ def _with(*parameters: str) -> list[Schema]:
     return [{"$ref": f"#/components/parameters/{name}"} for name in parameters]
 
 
-_EVENTS = {"description": "Events named `order`; the data is the order", "content": {"text/event-stream": {}}}
+_EVENTS = {
+    "description": "Events named `order`; the data is the order",
+    "content": {"text/event-stream": {"example": EVENTS}},
+}
 _NEXT = RETRY_AFTER | {"description": "Seconds until the next poll."}
 
 
@@ -201,7 +208,7 @@ DOCUMENT: dict[str, Any] = {
     "paths": _paths(),
     "components": {
         "schemas": SCHEMAS,
-        "parameters": _PARAMETERS,
+        "parameters": {name: each | {"example": PARAMETERS[name]} for name, each in _PARAMETERS.items()},
         "securitySchemes": {
             "visitor": {
                 "type": "apiKey",

@@ -23,6 +23,7 @@ PAGES = {
     "/concerts/{sale}/seats": "seats",
     "/concerts/{sale}/pay": "pay",
     "/concerts/{sale}/tickets": "tickets",
+    "/docs": "docs",
 }
 
 

@@ -185,11 +185,6 @@ def _of_structs() -> Schema:
         "hold": said(HOLD_ID, "After a decline: the hold that can be paid again, under a new Idempotency-Key."),
         "holdExpiresAt": TIME,
     }
-    schemas["HoldRequest"]["examples"] = [
-        {"seats": ["stalls/3/12", "stalls/3/13"]},
-        {"section": "stalls", "count": 2, "together": True},
-    ]
-    schemas["OrderRequest"]["examples"] = [{"hold": "17", "paymentMethod": "pm_card_visa"}]
     return schemas
 
 

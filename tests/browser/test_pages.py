@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, Request, Route, expect
 
+from boxoffice.openapi import DOCUMENT
+from boxoffice.tracing import well_formed
 from tests.browser.conftest import PATIENCE_MS, PHONE, Shop, Visitor, Visitors
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -355,3 +357,37 @@ async def test_a_sale_is_made_and_its_errors_are_said_by_field(shop: Shop, visit
     await expect(page.get_by_label("Title")).to_have_value("Made: by hand")
     await expect(page.get_by_role("group", name="Section 1").get_by_label("Rows")).to_have_value("3")
     assert "maxSeatsPerBuyer: 2" in await page.input_value("#yaml")
+
+
+# ---------------------------------------------------------------- the API's own page
+
+
+async def test_each_operation_and_each_schema_of_the_api_is_told(shop: Shop, visitor: Visitors) -> None:
+    page = (await visitor(**PHONE)).page
+    await page.goto(f"{shop.url}/docs")
+    operations = sum(1 for item in DOCUMENT["paths"].values() for name in item if name != "parameters")
+    await expect(page.locator(".operation")).to_have_count(operations)
+    await expect(page.locator(".schema")).to_have_count(len(DOCUMENT["components"]["schemas"]))
+    await expect(page.locator("#order pre").first).to_contain_text('"paymentMethod": "pm_card_visa"')
+    await page.locator("#hold").get_by_role("link", name="HoldRequest").click()
+    await expect(page.locator("#schema-HoldRequest")).to_be_in_viewport()
+    assert await overflow(page) == 0
+
+
+async def test_one_visit_is_one_trace(shop: Shop, visitor: Visitors) -> None:
+    sale = await shop.apply()
+    buyer = await visitor()
+    sent: list[tuple[str, str]] = []
+
+    def note(request: Request) -> None:
+        if request.method == "POST":
+            sent.append((request.url.rpartition("/")[2], request.headers["traceparent"]))
+
+    buyer.page.on("request", note)
+    await buyer.hold_best(sale)
+    await buyer.pay("pm_card_visa")
+    await buyer.until_paid()
+    assert {step for step, _ in sent} == {"places", "admissions", "holds", "orders"}
+    [trace] = {trace for _, trace in sent}
+    assert well_formed(trace.encode())
+    assert trace.endswith("-02"), "the shop chooses"

@@ -55,7 +55,7 @@ async def _ask_wrongly(house: House, buyer: Buyer) -> None:
     """Things that do not belong where they are, in each place of a request."""
     everywhere = {"user-agent": EMAIL, "referer": f"http://x/?{PLANTED}", "cookie": f"session={PLANTED}"}
     url = house.stack.urls[0]
-    for method, path, more in (
+    asked: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("GET", f"/api/v1/sales/{EMAIL}/line", {}),
         ("POST", f"/api/v1/sales/{EMAIL}/places", {"json": {}}),
         ("GET", f"/{PLANTED}/{CARD}", {}),
@@ -64,7 +64,8 @@ async def _ask_wrongly(house: House, buyer: Buyer) -> None:
         ("POST", f"/api/v1/sales/{SALE}/places", {"json": {EMAIL: CARD}}),
         ("POST", f"/api/v1/sales/{SALE}/holds", {"content": f"{PLANTED}{CARD}"}),
         ("POST", f"/api/v1/sales/{SALE}/orders", {"json": {"hold": PLANTED, "paymentMethod": f"{CARD} {EMAIL}"}}),
-    ):
+    )
+    for method, path, more in asked:
         headers = everywhere | {"x-forwarded-for": buyer.address} | more.pop("headers", {})
         assert (await house.client.request(method, url + path, headers=headers, **more)).status_code < 500
     admin = {"authorization": f"Bearer {PLANTED}"}
