@@ -54,7 +54,11 @@ kubelet's to wait for.
 {{/* (root, parts, more): the environment; `more` are settings of this process alone. */}}
 {{- define "boxoffice.env" -}}
 {{- $v := .root.Values }}
-{{- $settings := dict "INSTANCE" (include "boxoffice.instance" .root) "HOST" (include "boxoffice.host" .root) }}
+{{- $settings := dict "INSTANCE" (include "boxoffice.instance" .root) "HOST" (include "boxoffice.host" .root) "LOG_FORMAT" $v.logFormat }}
+{{- if and $v.traces.url (has "traces" .parts) }}
+{{- $_ := set $settings "TRACES_URL" $v.traces.url }}
+{{- $_ := set $settings "TRACES_RATIO" $v.traces.ratio }}
+{{- end }}
 {{- if has "log" .parts }}
 {{- if $v.dev.enabled }}
 {{- $_ := set $settings "LOG_URL" (printf "kafka://%s-kafka:9092" (include "boxoffice.fullname" .root)) }}

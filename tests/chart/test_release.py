@@ -309,3 +309,18 @@ def test_another_password_makes_new_pods(helm: Helm, dev: Release) -> None:
     templates = [r.get("Deployment", "app")["spec"]["template"]["metadata"]["annotations"] for r in (dev, other)]
     assert templates[0].keys() | {"a"} == templates[1].keys()
     assert templates[0]["boxoffice.dev/engines"] != templates[1]["boxoffice.dev/engines"]
+
+
+def test_traces_come_from_those_on_the_way_of_an_order(helm: Helm, outside: Release) -> None:
+    url = "http://collector.monitoring:4318/v1/traces"
+    traced = helm.template({"traces.url": url, "traces.ratio": 0.05})
+    for component, pod in traced.pods().items():
+        given = {variable["name"]: variable["value"] for variable in pod["containers"][0]["env"]}
+        assert given["BOXOFFICE_LOG_FORMAT"] == "json"
+        ours = {name: value for name, value in given.items() if "TRACES" in name}
+        wanted = {"BOXOFFICE_TRACES_URL": url, "BOXOFFICE_TRACES_RATIO": "0.05"}
+        assert ours == (wanted if component in ("app", "settle") else {})
+    for component in ("app", "settle", "admin"):
+        before, after = (allowed(each.get("NetworkPolicy", component)) for each in (outside, traced))
+        assert after - before == ({("anywhere", 4318)} if component != "admin" else set())
+    assert "TRACES" not in outside.text
