@@ -11,6 +11,8 @@ from boxoffice.simulate import Moment
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 WIDTH = 80
+LONGEST_ETA = 4 * 3600.0
+"""While a target falls nobody is called for minutes; one moment of that would hide all others."""
 
 CURVES: dict[str, Callable[[Moment], float]] = {
     "inside": lambda m: float(m.inside),
@@ -18,7 +20,7 @@ CURVES: dict[str, Callable[[Moment], float]] = {
     "calls a second": lambda m: m.rate,
     "pressure": lambda m: m.pressure,
     "line": lambda m: float(m.waiting),
-    "ETA, seconds": lambda m: max(0.0, m.eta),
+    "ETA, seconds": lambda m: min(LONGEST_ETA, max(0.0, m.eta)),
 }
 """pressure: what is used of the setpoint. ETA: of who joins now."""
 PANELS = (("inside", "target"), ("calls a second",), ("pressure",), ("line",), ("ETA, seconds",))
