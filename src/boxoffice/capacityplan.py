@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 import msgspec
 
@@ -11,7 +12,7 @@ from boxoffice.errors import Unprocessable
 from boxoffice.plant import World
 from boxoffice.seating import size_of
 from boxoffice.simulate import Moment, Seller, simulate
-from boxoffice.snapshot import POLL_MAX_SECONDS
+from boxoffice.snapshot import POLL_MAX_SECONDS, POLL_MIN_SECONDS
 from boxoffice.spec import Spec
 
 JOIN_SECONDS = 60.0
@@ -29,10 +30,13 @@ PARTITION_ORDERS = 250
 """A second, each: a partition is one consumer's, and its batches wait for the gateway (200 ms)."""
 MAP_SECONDS = 3.0
 """How often the page of a buyer inside asks for the seats; see web/seats.js."""
-VISIT_REQUESTS = {"seatMap": 1, "hold": 2, "whereabouts": 3}
-"""Of a buyer inside, beside that: a seat is lost to somebody else, and the order is looked after."""
+VISIT_REQUESTS = {"join": 1, "seatMap": 1, "hold": 2, "whereabouts": 3}
+"""Of a buyer inside, beside that: a claim costs what a join does, a seat is lost to somebody else, the order is looked
+after."""
 PEAK_SECONDS = 10
 """Over which the busiest moment is a mean."""
+FASTEST = 0.2
+"""Calls a second at the opening, of initialActive; see `calls_per_second` in lua/pace.lua."""
 LONGEST_SECONDS = 3 * 3600
 """A sale that is not sold out by then has seen its peak."""
 REDIS_INSIDE_BYTES, REDIS_SEAT_BYTES, REDIS_BASE_BYTES = 2000, 200, 64 * 2**20
@@ -72,6 +76,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     peak_polls_per_second: float
     peak_orders_per_second: float
     peak_requests_per_second: float
+    mean_requests_per_second: float
+    """Of the time in which it sells."""
     app_cores: float
     app_pods: int
     settle_pods: int
@@ -95,35 +101,38 @@ def parse_bench(text: bytes) -> dict[str, float]:
     return costs
 
 
-def plan(spec: Spec, crowd: int, costs: Mapping[str, float], prices: Prices, world: World) -> Plan:
+def plan(
+    spec: Spec,
+    crowd: int,
+    costs: Mapping[str, float],
+    prices: Prices,
+    world: World,
+    join_seconds: float = JOIN_SECONDS,
+) -> Plan:
     """Simulates the sale to see how many come in. Raises BadInput when there is no Lua."""
     seats = sum(map(size_of, spec.seating.sections))
     line = min(crowd, spec.line.max_waiting)
     run = simulate([Seller(name="plan", spec=spec, seats=seats, crowd=line)], world, 1, LONGEST_SECONDS)[0]
-    inside, visits = max(moment.inside for moment in run.moments), _visits(run.moments) * world.show
-    rates = {
-        "join": line / JOIN_SECONDS * JOIN_PEAK,
-        "line": line / _poll_seconds(spec),
-        **{name: times * visits for name, times in VISIT_REQUESTS.items()},
-        "order": visits * world.buys,
-    }
-    rates["seatMap"] += inside / MAP_SECONDS
-    cores = sum(rate * costs[name] for name, rate in rates.items()) / 1e6
+    inside, selling = max(moment.inside for moment in run.moments), _selling(run.moments, spec, world)
+    phases = [_coming(line, spec, join_seconds), *selling]
+    orders = max(rates["order"] for rates in selling)
+    cores = max(sum(rate * costs[name] for name, rate in rates.items()) for rates in phases) / 1e6
     pods = math.ceil(cores / POD_LOAD) + SPARE_PODS
-    settles = math.ceil(rates["order"] / SETTLED_PER_SECOND) + SPARE_PODS
+    settles = math.ceil(orders / SETTLED_PER_SECOND) + SPARE_PODS
     memory = _redis_bytes(line, inside, seats, costs["bytes"])
     hours = run.moments[-1].at / 3600
     hourly = (pods + settles) * prices.core + memory / 2**30 * prices.gibibyte
     return Plan(
         crowd=crowd,
-        peak_joins_per_second=round(rates["join"], 1),
-        peak_polls_per_second=round(rates["line"], 1),
-        peak_orders_per_second=round(rates["order"], 1),
-        peak_requests_per_second=round(sum(rates.values()), 1),
+        peak_joins_per_second=round(phases[0]["join"], 1),
+        peak_polls_per_second=round(max(rates["line"] for rates in phases), 1),
+        peak_orders_per_second=round(orders, 1),
+        peak_requests_per_second=round(max(sum(rates.values()) for rates in phases), 1),
+        mean_requests_per_second=round(fmean(sum(rates.values()) for rates in selling), 1),
         app_cores=round(cores, 2),
         app_pods=pods,
         settle_pods=settles,
-        partitions=max(settles, math.ceil(rates["order"] / PARTITION_ORDERS)),
+        partitions=max(settles, math.ceil(orders / PARTITION_ORDERS)),
         redis_mebibytes=math.ceil(memory / 2**20),
         inside=inside,
         selling_minutes=round(hours * 60, 1),
@@ -132,16 +141,36 @@ def plan(spec: Spec, crowd: int, costs: Mapping[str, float], prices: Prices, wor
     )
 
 
-def _poll_seconds(spec: Spec) -> float:
-    """As `line.next_poll` tells who is far back, and half a second more on the mean."""
-    return max(2.0, min(POLL_MAX_SECONDS, spec.line.claim_seconds // 3)) + 0.5
+def _coming(line: int, spec: Spec, join_seconds: float) -> dict[str, float]:
+    """Requests a second, by kind, while the crowd comes: the last of them join, and the others ask."""
+    fastest = FASTEST * spec.admission.initial_active
+    return {"join": line / join_seconds * JOIN_PEAK, "line": _polls(line, fastest, spec)}
+
+
+def _selling(moments: Sequence[Moment], spec: Spec, world: World) -> list[dict[str, float]]:
+    """The same for every stretch of PEAK_SECONDS after the opening."""
+    stretches = [moments[at : at + PEAK_SECONDS] for at in range(0, len(moments), PEAK_SECONDS)]
+    called = [0, *(part[-1].called for part in stretches)]
+    calls = [(b - a) / len(part) for a, b, part in zip(called, called[1:], stretches, strict=False)]
+    return [_inside(part, each, spec, world) for part, each in zip(stretches, calls, strict=True)]
+
+
+def _inside(moments: Sequence[Moment], calls: float, spec: Spec, world: World) -> dict[str, float]:
+    """`calls` a second."""
+    visits = calls * world.show
+    rates = {name: times * visits for name, times in VISIT_REQUESTS.items()}
+    rates["seatMap"] += fmean(m.inside for m in moments) / MAP_SECONDS
+    asked = fmean(_polls(m.waiting, m.rate, spec) for m in moments)
+    return rates | {"line": asked, "order": visits * world.buys}
+
+
+def _polls(waiting: float, rate: float, spec: Spec) -> float:
+    """Of a whole line, a second: each waits a tenth of the time that is left before it asks again; `line.next_poll`."""
+    most = max(POLL_MIN_SECONDS, min(POLL_MAX_SECONDS, spec.line.claim_seconds // 3))
+    near, far = (min(waiting, 10 * seconds * rate) for seconds in (POLL_MIN_SECONDS, most))
+    between = 10 * rate * math.log(far / near) if near else 0.0
+    return near / POLL_MIN_SECONDS + between + (waiting - far) / most
 
 
 def _redis_bytes(waiting: int, inside: int, seats: int, each: float) -> float:
     return REDIS_BASE_BYTES + REDIS_SPARE * (waiting * each + inside * REDIS_INSIDE_BYTES + seats * REDIS_SEAT_BYTES)
-
-
-def _visits(moments: Sequence[Moment]) -> float:
-    """Calls a second, at their most."""
-    called = [0] * PEAK_SECONDS + [moment.called for moment in moments]
-    return max(b - a for a, b in zip(called, called[PEAK_SECONDS:], strict=False)) / PEAK_SECONDS

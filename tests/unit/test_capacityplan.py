@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from pathlib import Path
 
 import msgspec
@@ -30,7 +31,11 @@ def test_by_hand() -> None:
     assert 1500 < found.inside <= 2000
     assert 10 < found.selling_minutes < 25, "holds of five minutes lapse, twice over"
     assert found.peak_joins_per_second == pytest.approx(200_000 / 60 * 2, abs=0.1)
-    assert found.peak_polls_per_second == pytest.approx(200_000 / 30.5, abs=0.1)
+    pace = 400 / 5  # calls a second that fill the house at the opening; each poll is a tenth of the wait
+    polls = 20 * pace / 2 + 10 * pace * log(300 / 20) + (200_000 - 300 * pace) / 30
+    assert found.peak_polls_per_second == pytest.approx(polls, abs=0.1)
+    assert found.peak_requests_per_second == pytest.approx(polls + 200_000 / 60 * 2, abs=0.2)
+    assert 200_000 / 30 < found.mean_requests_per_second < polls
     assert 10 < found.peak_orders_per_second < 50
     assert (found.app_pods, found.settle_pods, found.partitions) == (4, 2, 2)
     assert 64 + 48 < found.redis_mebibytes < 64 + 64
