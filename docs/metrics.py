@@ -49,8 +49,8 @@ What Boxoffice tells Prometheus, made from the code by `docs/metrics.py`: change
 CPU, memory, open files, garbage. Labels are bounded: names of sales and their signals, states, partitions; never a
 buyer, a seat or an order.
 
-What has the label `sale` is the same on every pod, counters too: take `max by (namespace, sale)` of it. All else is each
-process' own: `sum` it.
+What has the label `sale` is the same on every pod, counters too: take `max by (namespace, sale)` of it. All else is
+each process' own: `sum` it.
 
 | name | type | labels | unit | meaning | process |
 |---|---|---|---|---|---|

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,6 +40,7 @@ ROUND_SECONDS = 25.0
 LOOKS = Summary("boxoffice_operator_round_seconds", "Seconds of a look at all sales")
 LAST = Gauge("boxoffice_operator_last_round_timestamp_seconds", "When the last look at all sales ended, Unix time")
 SALES = Gauge("boxoffice_operator_sales", "Resources that are looked after")
+LIMITED = Gauge("boxoffice_operator_limited_by", "1 for what its status says limits the pace", ["sale", "limit"])
 WRITER = Gauge("boxoffice_operator_writer", "The number of our turn; 0 while it is another operator's")
 WRITES = Counter("boxoffice_operator_status_writes_total", "Writes of a sale's status")
 FAULTS = Counter("boxoffice_operator_faults_total", "What went wrong and is tried again", ["what"])
@@ -140,6 +141,7 @@ class Loop:
                 await self._guarded("prescale", self._prescaler.step(datetime.now(UTC)))
                 if fresh:
                     await self._reconciler.tidy(self.known, self._mine)
+        _show_limits(self.known.values())
         self._round_at = time.monotonic()
         LAST.set_to_current_time()
 
@@ -230,6 +232,14 @@ class Loop:
             self.known[resource.name] = msgspec.structs.replace(known, status=status)
         for kind, reason, message in changes(resource.status, status):
             await self._reconciler.resources.tell(resource, kind, reason, message, now)
+
+
+def _show_limits(resources: Iterable[Resource]) -> None:
+    """All at once: nobody scrapes in between."""
+    LIMITED.clear()
+    for resource in resources:
+        if limit := resource.status.admission.limited_by:
+            LIMITED.labels(resource.name, limit).set(1)
 
 
 def _asked(resource: Resource) -> tuple[Any, ...]:

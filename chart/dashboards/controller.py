@@ -138,6 +138,13 @@ def controller() -> Dashboard:
                 width=THIRD,
             ),
             curves(
+                "Limited by",
+                "What kept the pace from being higher. Normal: `Filling` at first, then a signal while somebody waits, "
+                "`Demand` when nobody does.",
+                Query(f"max by (limit) (boxoffice_operator_limited_by{OF})", "{{limit}}"),
+                width=THIRD,
+            ),
+            curves(
                 "Signals without a number",
                 "Each that does not count now. Normal: none.",
                 Query(f"max by (signal) (boxoffice_control_signal_stale{OF})", "{{signal}}"),

@@ -15,7 +15,7 @@ SOLD = f"max(boxoffice_seats_sold{OF}) / max(boxoffice_seats_total{OF})"
 
 STATE = f"max by (state) (boxoffice_sale_state{OF} == 1)"
 OPEN = f"time() - max(boxoffice_sale_opened_timestamp_seconds{OF} > 0)"
-HELD_BACK = f"topk(1, max by (signal) (boxoffice_control_pressure{OF} > 0))"
+LIMITED_BY = f"max by (limit) (boxoffice_operator_limited_by{OF})"
 
 STATE_SAYS = (
     "`prequeue`: the line forms. `open`: buyers are called. `hold`, `drain`: somebody holds it back. `allTaken`: no "
@@ -24,9 +24,9 @@ STATE_SAYS = (
 ETA_SAYS = (
     "In seconds, at the present pace. Normal: it falls by a second each second, or faster. Empty: nobody is called."
 )
-HELD_BACK_SAYS = (
-    "The signal that is nearest to its setpoint, or farthest over it: what the pace waits for. Empty: the operator "
-    "has no signals for this sale. `kubectl sale get` says it in words."
+LIMITED_BY_SAYS = (
+    "What keeps the pace from being higher: a signal, or one of `Demand`, `Filling`, `Maximum`, `Seats` and others "
+    "that docs/control.md lists. `kubectl sale explain` says it in words. Empty: there is no operator."
 )
 
 
@@ -40,7 +40,7 @@ def glance() -> Dashboard:
             number("Called", "Buyers called in a minute.", Query(PACE, ""), "short"),
             number("Last in line is called in", ETA_SAYS, Query(ETA, ""), "s"),
             number("Sold", "Seats sold and settled, of all.", Query(SOLD, ""), "percentunit"),
-            word("Held back by", HELD_BACK_SAYS, Query(HELD_BACK, "{{signal}}")),
+            word("Limited by", LIMITED_BY_SAYS, Query(LIMITED_BY, "{{limit}}")),
         ],
         "The line": [
             curves(

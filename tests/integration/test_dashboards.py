@@ -32,6 +32,7 @@ def operator_page() -> str:
     steering.PRESSURE.labels(SALE, "DatabaseCpu").set(0.8)
     steering.STALE.labels(SALE, "DatabaseCpu").set(0)
     steering.BLIND.labels(SALE).set(0)
+    operator_loop.LIMITED.labels(SALE, "DatabaseCpu").set(1)
     operator_loop.LAST.set_to_current_time()
     operator_loop.WRITER.set(1)
     operator_loop.LOOKS.observe(0.2)
