@@ -63,7 +63,7 @@ class Image:
 
 def in_cluster() -> list[str]:
     """The names of those that pods use."""
-    return ["pause", "base", "app", "k6", "valkey", "kafka", "mysql", "prometheus", "exporter"]
+    return ["pause", "base", "app", "next", "k6", "valkey", "kafka", "mysql", "prometheus", "exporter"]
 
 
 def _catalogue() -> dict[str, Image]:
@@ -87,6 +87,7 @@ def _catalogue() -> dict[str, Image]:
             ["base", "build-base"],
             ["BASE=localhost/boxoffice/base:dev", "BUILD_BASE=localhost/boxoffice/build-base:dev"],
         ),
+        Image("next", DOCKERFILES / "next", ["app"]),
     ]
     return {image.name: image for image in images}
 

@@ -16,6 +16,7 @@ from tests.cluster.programs import ROOT
 
 CHART = ROOT / "chart"
 INSTALL_SECONDS = 180
+WAIT = ("--wait", f"--timeout={INSTALL_SECONDS}s")
 KNOWN_SECONDS = 10
 ENGINES = ("valkey", "kafka", "mysql", "prometheus", "exporter")
 
@@ -44,14 +45,25 @@ class Release:
 
     def install(self, given: Values, *options: str) -> float:
         """Seconds until all was ready. Raises Failed."""
+        return self._helm("install", given, *options)
+
+    def upgrade(self, given: Values) -> float:
+        """Seconds until every part was replaced."""
+        return self._helm("upgrade", given)
+
+    def rollback(self) -> float:
+        """To what was before the last change."""
+        begin = time.monotonic()
+        self.cluster.helm("rollback", self.name, *WAIT, namespace=self.namespace)
+        return time.monotonic() - begin
+
+    def _helm(self, verb: str, given: Values, *options: str) -> float:
         begin = time.monotonic()
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             yaml.safe_dump(merged(self.values(), given), file)
             file.flush()
-            wait = ["--wait", f"--timeout={INSTALL_SECONDS}s"]
-            self.cluster.helm(
-                "install", self.name, CHART, f"--values={file.name}", *(options or wait), namespace=self.namespace
-            )
+            values = f"--values={file.name}"
+            self.cluster.helm(verb, self.name, CHART, values, *(options or WAIT), namespace=self.namespace)
         return time.monotonic() - begin
 
     def uninstall(self, *options: str) -> None:

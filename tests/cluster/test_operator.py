@@ -218,9 +218,8 @@ def signal_value(box: Release, query: str) -> float:
     return float(answers[0]["value"][1])
 
 
-def elsewhere(box: Release, namespace: str) -> Values:
+def elsewhere(box: Release, namespace: str, database: str) -> Values:
     """In another namespace, on the same engines, with a database of its own; without pods that sell."""
-    database = "boxoffice_leaving"
     box.execute("settle", MAKE_DATABASE, f"{box.full}-mysql", database)
     for name in ("store", "ledger", "gateway"):
         data = box.cluster.get("secret", f"{box.full}-dev-{name}", box.namespace)["data"]["url"]
@@ -237,7 +236,7 @@ def elsewhere(box: Release, namespace: str) -> Values:
 def test_uninstalled_with_sales_there_it_hangs_on_nothing_and_leaves_them(box: Release, cluster: Cluster) -> None:
     with cluster.namespace() as namespace:
         leaving = Release(cluster, namespace)
-        leaving.install(elsewhere(box, namespace))
+        leaving.install(elsewhere(box, namespace, "boxoffice_leaving"))
         sale = Sale(leaving, resource(name="left-behind"))
         sale.apply()
         began = time.monotonic()

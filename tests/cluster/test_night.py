@@ -1,0 +1,35 @@
+"""A shortened night, as `python -m tests.cluster.nights night` has it in full, and one in which pods go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from tests.cluster.incidents import deleting, scale
+from tests.cluster.night import Night
+from tests.cluster.release import Release
+
+MOST_CORES = 0.4
+
+
+async def test_a_night(box: Release, say: Callable[[str], None]) -> None:
+    """On the default signals, all of which have their numbers; then pods are deleted, and nobody notices."""
+    night = Night(box, "night", buyers=300, seats=150)
+    await asyncio.to_thread(scale, box, "app", 3)
+    await asyncio.to_thread(night.begin, ramp_seconds=20)
+    found = await night.end()
+    say(f"mysqld took {found.most_cores:.2f} of a core at most")
+    found.assert_kept()
+    assert found.report.sold == 150
+    assert found.most_cores < MOST_CORES
+    assert found.stale(since=night.opens_at) == []
+
+
+async def test_pods_that_are_deleted_every_ten_seconds(box: Release) -> None:
+    night = Night(box, "pods-deleted", buyers=200, seats=300)
+    await asyncio.to_thread(night.begin, ramp_seconds=45)
+    with deleting(box, "app", "settle", "operator") as deleted:
+        await asyncio.to_thread(night.until_gone)
+    found = await night.end()
+    found.assert_kept()
+    assert len(deleted) >= 6
