@@ -46,7 +46,7 @@ def _signal(signal: Signal, reading: Reading | None, decision: Decision) -> Sign
 
 
 def _thousandths(value: float) -> int:
-    return min(MOST_THOUSANDTHS, round(1000 * value))
+    return round(min(MOST_THOUSANDTHS, 1000 * value))
 
 
 def _state(name: str, decision: Decision) -> SignalState:

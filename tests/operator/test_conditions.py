@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -190,12 +191,12 @@ SIGNALS = [
 
 def test_every_signal_is_shown_as_the_decision_had_it() -> None:
     given = Steered(
-        decision=steered(pressures={"Cpu": 1.29, "Pool": 1e12}, stale=["Lag"], lost=["Lag"]).decision,
+        decision=steered(pressures={"Cpu": 1.29, "Pool": math.inf}, stale=["Lag"], lost=["Lag"]).decision,
         readings=[
             Reading(name="Cpu", outcome="breach", value=0.903),
             Reading(name="Errors", outcome="idle", message="the query gives NaN"),
             Reading(name="Lag", outcome="error", message="no answer in 5 s"),
-            Reading(name="Pool", outcome="breach", value=1e9),
+            Reading(name="Pool", outcome="breach", value=1.5e308),
         ],
     )
     status = status_of(Status(), facts(spec=spec(signals=SIGNALS), steered=given), NOW)
