@@ -18,7 +18,8 @@ from boxoffice.salerecords import SaleRecord
 from boxoffice.tables import checkpoints, dead_letters, orders, sales as sale_rows, samples, tickets
 
 LOOK_SECONDS = 0.2
-STEP_SECONDS = 30.0
+STEP_SECONDS = 120.0
+"""Of operator or settlement, which look every few seconds, on a busy machine too."""
 
 
 async def erase(office: Office, arrears: Arrears, name: str, who: str, why: str) -> None:

@@ -21,10 +21,10 @@ from boxoffice.rehearsal import Rehearsal, ended, k6_image, stuck, url_of
 from boxoffice.seen import SeenSale, sale_of, sales_of
 
 LOOK_SECONDS = 2.0
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 LATE_SECONDS = 180.0
 """After the crowd should have ended."""
-GONE_SECONDS = 60
+GONE_SECONDS = 120
 WHY = "it was a rehearsal"
 
 Say = Callable[[str], None]

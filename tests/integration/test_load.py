@@ -32,7 +32,7 @@ in_module = pytest.mark.asyncio(loop_scope="module")
 CROWDS = ("onsale", "crowd", "soak", "hostile")
 BUYERS = {"onsale": 50, "crowd": 40, "soak": 40, "hostile": 60}
 SEATS = {"onsale": 20, "crowd": 60, "soak": 60, "hostile": 20}
-COMMON = {"RAMP_SECONDS": "4", "END_SECONDS": "120", "CONTESTED": "stalls", "SHARES": json.dumps({"absent": 0})}
+COMMON = {"RAMP_SECONDS": "4", "END_SECONDS": "300", "CONTESTED": "stalls", "SHARES": json.dumps({"absent": 0})}
 MORE = {"onsale": {"RUNNERS": "2"}, "hostile": {"HOSTILE": json.dumps({"forger": 0.1, "spoofer": 0.07})}}
 COUNTING = itertools.count()
 HALVES = [[f"--execution-segment={half}", "--execution-segment-sequence=0,1/2,1"] for half in ("0:1/2", "1/2:1")]

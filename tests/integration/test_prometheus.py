@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import pytest_asyncio
 
+from boxoffice.curves import ask_prometheus
 from boxoffice.embedded import free_ports
+from boxoffice.errors import BadInput
 from boxoffice.local.prometheus import LocalPrometheus
 from boxoffice.readings import Reading
 from boxoffice.spec import Signal
@@ -158,3 +160,25 @@ async def test_silence_is_not_waited_for() -> None:
         reading = await one(client, "cpu")
         assert time.monotonic() - started < 5
     assert (reading.outcome, reading.message) == ("error", "no answer in 0.3 s")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_was_is_asked_for_as_curves(prometheus: LocalPrometheus) -> None:
+    """Of what is no one series, or no number, there is none."""
+    wanted = {
+        "Cpu": "cpu",
+        "Scalar": "scalar(cpu)",
+        "Pods": "pool",
+        "Nothing": "nothing_there",
+        "NaN": "0 / (cpu - cpu)",
+    }
+    now = time.time()
+    found = await ask_prometheus(prometheus.url, wanted, now - 300, now)
+    assert {value for _, value in found.pop("Cpu")} == {0.35}
+    assert 0.35 in {value for _, value in found.pop("Scalar")}
+    assert found == {"Pods": [], "Nothing": [], "NaN": []}
+
+
+async def test_nobody_who_answers_for_what_was_is_said() -> None:
+    with pytest.raises(BadInput, match="no answer of query_range"):
+        await ask_prometheus(f"http://127.0.0.1:{free_ports(1)[0]}", {"Cpu": "cpu"}, 0, 10)
