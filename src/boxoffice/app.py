@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 def build_app(settings: Settings) -> Starlette:
     """The ASGI app of `boxoffice serve`. Raises BadInput at once when a setting is wrong."""
+    tracing.check(settings)
     keys, places, accounts = KeyRing(settings.keys), Places(settings), Accounts(settings)
     proofs, address_of = Proofs(keys.secret), address_reader(settings.trusted_proxies)
 

@@ -10,7 +10,7 @@ import hashlib
 import random
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
@@ -28,6 +28,8 @@ Kind = Literal["internal", "client", "server", "producer", "consumer"]
 well_formed = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 SAMPLED, RANDOM = 1, 2
 """Flags of a traceparent. RANDOM alone, as our pages send it: whoever began the trace leaves the choice to us."""
+
+_UNTRACED = nullcontext()
 
 _tracer: Tracer | None = None
 _span: ContextVar[Span | None] = ContextVar("span", default=None)
@@ -71,15 +73,20 @@ class Sampler:
         return True
 
 
-def start(settings: Settings, process: str) -> None:
+def check(settings: Settings) -> None:
     """Raises BadInput."""
-    global _tracer
-    if not settings.traces_url:
-        return
-    if not settings.traces_url.startswith(("http://", "https://")):
+    if settings.traces_url and not settings.traces_url.startswith(("http://", "https://")):
         raise BadInput("BOXOFFICE_TRACES_URL must be an OTLP/HTTP address such as http://collector:4318/v1/traces")
     if not 0 <= settings.traces_ratio <= 1:
         raise BadInput("BOXOFFICE_TRACES_RATIO must be between 0 and 1")
+
+
+def start(settings: Settings, process: str) -> None:
+    """Raises BadInput."""
+    global _tracer
+    check(settings)
+    if not settings.traces_url:
+        return
     try:
         from boxoffice.otlp import Tracer
     except ModuleNotFoundError as error:
@@ -130,15 +137,10 @@ def inside(span: Span) -> Iterator[Span]:
         span.end()
 
 
-@contextmanager
-def step(name: str, kind: Kind = "internal") -> Iterator[None]:
-    """A span in the current one, if there is one; ask `current` before where a microsecond counts."""
+def step(name: str, kind: Kind = "internal") -> AbstractContextManager[object]:
+    """A span in the current one, if there is one."""
     parent = current()
-    if parent is None:
-        yield
-        return
-    with inside(parent.child(name, kind)):
-        yield
+    return _UNTRACED if parent is None else inside(parent.child(name, kind))
 
 
 def outgoing(traceparent: bytes) -> bytes:
@@ -165,23 +167,13 @@ def batch(records: Sequence[Record]) -> Iterator[Batch | None]:
         found.end()
 
 
-@contextmanager
-def charge(record: Record) -> Iterator[None]:
+def charge(record: Record) -> AbstractContextManager[object]:
     found = _batch.get()
     span = found.orders.get(record.offset) if found is not None else None
-    if span is None:
-        yield
-        return
-    with inside(span.child("charge", "client")):
-        yield
+    return _UNTRACED if span is None else inside(span.child("charge", "client"))
 
 
-@contextmanager
-def commit(orders: Sequence[SettledOrder]) -> Iterator[None]:
+def commit(orders: Sequence[SettledOrder]) -> AbstractContextManager[object]:
     """The transaction that writes orders: a span of the batch, and one in the trace of each."""
     found = _batch.get()
-    if found is None:
-        yield
-        return
-    with found.commit(orders):
-        yield
+    return _UNTRACED if found is None else found.commit(orders)
