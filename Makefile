@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 RUN := PYTHONPATH=src $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: help demo test test-cluster node chaos lint format generate bench bench-settle release lock setup browser servers clean
+.PHONY: help demo test test-cluster node chaos lint format generate bench bench-settle foreseen steered release lock setup browser servers clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,12 @@ bench: $(READY) $(if $(findstring production,$(ARGS)),servers) ## requests a sec
 
 bench-settle: $(READY) servers ## orders a second from Kafka into MySQL, beside a limit taken in the same run
 	@$(RUN) load/bench/settle.py $(ARGS)
+
+foreseen: $(READY) ## what `plan` and `simulate` foretell of a demo, beside what came of it
+	@$(RUN) load/bench/foreseen.py $(ARGS)
+
+steered: $(READY) servers node ## a sale whose MySQL is slow for a while, paced by its signals or by hand
+	@$(RUN) -m tests.steered $(or $(ARGS),night Auto --quick)
 
 release: ## images, chart, CRD, SBOM, checksums into build/release; TARGET=registry pushes them too
 	@bash .ci/release
