@@ -59,10 +59,9 @@ def _draw(axes: Axes, panel: Panel, began: float) -> None:
         _stack(axes, panel.curves, began)
     else:
         for curve, color in zip(panel.curves, COLORS, strict=False):
-            seconds, values = _columns(curve, began)
-            axes.plot(seconds, values, color=color, linewidth=1.2, label=curve.legend)
-            if len(panel.curves) <= 2:
-                axes.fill_between(seconds, values, color=color, alpha=0.1)
+            axes.plot(*_columns(curve, began), color=color, linewidth=1.2, label=curve.legend)
+        if len(panel.curves) <= 2:
+            axes.fill_between(*_columns(panel.curves[0], began), color=COLORS[0], alpha=0.1)
     axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * ROOM)
     axes.margins(x=0)
     axes.legend(loc="upper right", ncols=len(panel.curves), fontsize=7, frameon=False, labelcolor=INK, **NEAR)
@@ -96,7 +95,7 @@ def _frame(axes: Axes, panel: Panel) -> None:
 
 def main(night: Path, picture: Path) -> None:
     drawn = figure(msgspec.json.decode(night.read_bytes(), type=Night))
-    drawn.savefig(picture, format="png", dpi=90)
+    drawn.savefig(picture, format="png", dpi=80)
 
 
 if __name__ == "__main__":

@@ -109,17 +109,17 @@ async def shown(prometheus: LocalPrometheus, span: Span) -> list[Panel]:
 
 async def _panels(grafana: Grafana, span: Span) -> AsyncIterator[Panel]:
     values = await grafana.variables(span)
-    kinds = {panel["title"]: panel for panel in grafana.board["panels"] if panel["type"] == "timeseries"}
-    found: dict[str, list[Drawn]] = {title: [] for title in kinds}
+    kinds = {panel["id"]: panel for panel in grafana.board["panels"] if panel["type"] == "timeseries"}
+    found: dict[int, list[Drawn]] = {number: [] for number in kinds}
     for query in grafana.queries():
         if query.panel in found:
             curves = await grafana.curves(query, values, span)
             found[query.panel] += [Drawn(_legend(query.legend, curve), curve.points) for curve in curves]
-    for title, panel in kinds.items():
+    for number, panel in kinds.items():
         defaults = panel["fieldConfig"]["defaults"]
         stacked = "stacking" in defaults.get("custom", {})
-        if found[title]:
-            yield Panel(grafana.board["uid"], title, defaults["unit"], stacked, found[title])
+        if found[number]:
+            yield Panel(grafana.board["uid"], panel["title"], defaults["unit"], stacked, found[number])
 
 
 def _legend(text: str, curve: Curve) -> str:

@@ -19,7 +19,8 @@ FIRST: Mapping[str, str] = {}
 
 class Query(NamedTuple):
     board: str
-    panel: str
+    panel: int
+    title: str
     expr: str
     legend: str
 
@@ -51,7 +52,7 @@ class Grafana:
     def queries(self) -> Iterator[Query]:
         for panel in self.board["panels"]:
             for target in panel.get("targets", ()):
-                yield Query(self.board["uid"], panel["title"], target["expr"], target["legendFormat"])
+                yield Query(self.board["uid"], panel["id"], panel["title"], target["expr"], target["legendFormat"])
 
     async def curves(self, query: Query, values: dict[str, str], span: Span) -> list[Curve]:
         """Also of panels that show one number: what they showed at each step. `values`: of the variables."""
