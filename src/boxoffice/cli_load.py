@@ -58,8 +58,17 @@ def report(
     if output:
         typer.echo(to_json(found).decode(), nl=False)
     elif html != STDIN:
-        words.write(found.verdict, typer.echo)
+        show(found)
     raise typer.Exit(0 if found.kept else 1)
+
+
+def show(found: LoadReport) -> None:
+    words.write(found.verdict, typer.echo)
+    if found.hostile:
+        counts = ", ".join(f"{kind} {count}" for kind, count in found.hostile.items())
+        typer.echo(f"\n  refused to those who mean ill: {counts}")
+    for usage in found.usage:
+        typer.echo(f"  {usage.name:<36}{usage.most:g} at most, {usage.mean:g} on average, of {usage.setpoint:g}")
 
 
 def read(files: list[Path]) -> list[Story]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from boxoffice.cli_load import show
 from boxoffice.curves import SERVER_ERRORS, TARGET, Curve, read_curves
 from boxoffice.errors import Unprocessable
 from boxoffice.loadpage import page
@@ -115,3 +116,11 @@ def test_an_export_of_prometheus_is_read_by_signal(tmp_path: Path) -> None:
     assert read_curves(msgspec.json.encode(export)) == {"DatabaseCpu": [(5.0, 0.5)]}
     with pytest.raises(Unprocessable):
         read_curves(b"{}")
+
+
+def test_says_in_words_what_was_refused_and_used(capsys: pytest.CaptureFixture[str]) -> None:
+    show(reported({SERVER_ERRORS: [(1000.0, 0.0)], "DatabaseCpu": [(1000.0, 0.2), (1005.0, 0.5)]}))
+    said = capsys.readouterr().out
+    assert "refused to those who mean ill: forger 7\n" in said
+    assert "0.5 at most, 0.35 on average, of 0.4" in said
+    assert "kept    the pods count no 5xx" in said
