@@ -43,6 +43,13 @@ def test_every_panel_has_an_id_a_unit_and_says_what_is_normal(board: dict[str, A
             assert "Normal: " in panel["description"] or "normal" in panel["description"], panel["title"]
 
 
+def test_every_runbook_that_a_panel_links_to_is_there() -> None:
+    links = [link["url"] for board in BOARDS for panel in panels(board) for link in panel.get("links", ())]
+    assert len(links) > 10
+    for link in links:
+        assert (ROOT / link).is_file(), link
+
+
 @pytest.mark.parametrize("board", BOARDS, ids=UIDS)
 def test_panels_lie_beside_each_other(board: dict[str, Any]) -> None:
     taken: set[tuple[int, int]] = set()
