@@ -27,7 +27,9 @@ def deleting(release: Release, *components: str) -> Iterator[list[str]]:
 def _delete(release: Release, components: tuple[str, ...], ended: threading.Event, deleted: list[str]) -> None:
     turn = 0
     while not ended.wait(EVERY_SECONDS):
-        pods = sorted(release.pods(components[turn % len(components)]), key=lambda pod: pod["status"]["startTime"])
+        pods = sorted(
+            release.pods(components[turn % len(components)]), key=lambda pod: pod["metadata"]["creationTimestamp"]
+        )
         name = pods[0]["metadata"]["name"]
         release.cluster.kubectl("delete", "pod", name, "--wait=false", namespace=release.namespace)
         deleted.append(name)
