@@ -211,13 +211,14 @@ local function stage_word(v)
   return 'open'
 end
 
--- Orders that the log does not have yet; and the age of the oldest, of the 50 that nobody has tried for longest.
+-- Orders that the log does not have yet; and the age of the oldest, of the ten that nobody has tried for longest.
 local function intents()
-  local placed = NOW
-  for _, id in ipairs(redis.call('ZRANGE', P .. 'unpublished', 0, 49)) do
+  local count, placed = redis.call('ZCARD', P .. 'unpublished'), NOW
+  if count == 0 then return 0, 0 end
+  for _, id in ipairs(redis.call('ZRANGE', P .. 'unpublished', 0, 9)) do
     placed = math.min(placed, tonumber(redis.call('HGET', P .. 'order:' .. id, 'placed_ms')) or NOW)
   end
-  return redis.call('ZCARD', P .. 'unpublished'), NOW - placed
+  return count, NOW - placed
 end
 
 -- The line document's version rises with its content, so that equal versions are equal bytes.
