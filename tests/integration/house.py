@@ -76,7 +76,7 @@ class House:
             await self.until_known(url, sale.metadata.name)
 
     async def until_known(self, url: str, sale: str) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await self.client.get(f"{url}/api/v1/sales/{sale}/line")).status_code != 200:
                 await asyncio.sleep(0.05)
 

@@ -138,9 +138,10 @@ async def test_a_rehearsal_is_played_judged_and_leaves_nothing(stage: Stage, tmp
 
 async def nothing_is_left(stage: Stage, name: str) -> None:
     house = stage.office.house
-    assert await house.ledger("SELECT name FROM sales") == [(ORIGINAL,)]
+    [(original, uid)] = await house.ledger("SELECT name, uid FROM sales")
+    assert original == ORIGINAL
     for table in ("orders", "tickets", "samples", "checkpoints"):
-        assert await house.ledger(f"SELECT * FROM {table}") == []
+        assert await house.ledger(f"SELECT * FROM {table} WHERE sale_uid <> :uid", uid=uid) == []
     assert "paid" not in [state for _, _, state in await house.charges()]
     async with house.store() as store:
         assert await store.names() == {ORIGINAL}
@@ -165,6 +166,6 @@ async def test_a_crowd_that_cannot_start_is_said_and_taken_away(stage: Stage) ->
     )
     _, err = await asyncio.to_thread(rehearsing.communicate)
     says = "the crowd's pod does not start: ErrImagePull: no such image; --image names another"
-    assert err == f"kubectl sale: {says}\n"
+    assert (rehearsing.returncode, err) == (1, f"kubectl sale: {says}\n")
     assert stage.left() == []
     await nothing_is_left(stage, name)
