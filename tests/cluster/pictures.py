@@ -25,9 +25,6 @@ def main() -> None:
     nights = {name: read(name) for name in ("night-1", "night-2", "night-3")}
     cores = [Series(name, percent(night["mysqld"]["every5s"])) for name, night in nights.items()]
     draw("night", "mysqld, % of one core, every 5 s", [*cores, level("the most it may take", 40, cores)])
-    capped = [Series(name, percent(read(name)["use"])) for name in ("capped-auto", "capped-manual")]
-    setpoint = level("setpoint", 70, capped)
-    draw("capped", "mysqld, % of the CPU it may use, as the signal has it", [*capped, setpoint])
 
 
 def read(name: str) -> dict[str, Any]:
