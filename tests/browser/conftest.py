@@ -58,7 +58,7 @@ class Shop:
         await self._until(name, lambda line: line is not None and line["lapsed"] > 0)
 
     async def _until(self, name: str, holds: Callable[[dict[str, Any] | None], bool]) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not holds(await self._line(name)):
                 await asyncio.sleep(0.05)
 

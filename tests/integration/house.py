@@ -91,7 +91,7 @@ class House:
 
     async def until_seen_by_all_pods(self, sale: str = SALE) -> None:
         """Every pod has in its snapshot what Redis has issued."""
-        async with asyncio.timeout(10), self.store() as store:
+        async with asyncio.timeout(60), self.store() as store:
             issued = await _count(store, sale, "issued")
             for pod in range(len(self.stack.urls)):
                 while (await self.line(sale, pod))["issued"] < issued:

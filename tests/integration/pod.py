@@ -62,7 +62,7 @@ class Pod:
     async def apply(self, *documents: dict[str, Any]) -> None:
         for document in documents:
             await lay_out(self.store, document)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not all(self.knows(document["metadata"]["name"]) for document in documents):
                 await self.beat()
 

@@ -49,7 +49,7 @@ async def apply(desk: httpx2.AsyncClient, document: dict[str, Any]) -> httpx2.Re
 
 async def until(desk: httpx2.AsyncClient, name: str, **wanted: Any) -> dict[str, Any]:
     """The figures of a sale, once they are as wanted."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             sales: list[dict[str, Any]] = (await desk.get("/admin/api/sales")).json()["sales"]
             found = {sale["name"]: sale for sale in sales}

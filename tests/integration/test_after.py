@@ -115,7 +115,7 @@ async def buy_by_the_second_card(buyer: Buyer) -> str:
 
 async def until_opening_is_written(house: House) -> None:
     """By the checkpoint of every five seconds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await house.ledger("SELECT opened_ms FROM sales") == [(None,)]:
             await asyncio.sleep(0.1)
 

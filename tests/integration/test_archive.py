@@ -77,7 +77,7 @@ async def until_gone(house: House, seconds: float = 60.0) -> None:
 
 async def until_over(house: House) -> None:
     """In every pod."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for url in house.stack.urls:
             while (await house.client.get(f"{url}/api/v1/sales/{SALE}/seats")).status_code != 410:
                 await asyncio.sleep(0.05)
@@ -152,11 +152,11 @@ async def test_the_archive_dies_at_a_step(tmp_path: Path, step: str) -> None:
         await house.apply(resource())
         buyer, paid = await bought(house, "one")
         await close(house, failpoint=step)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await house.stack.child("settle").wait() == -9, "the failpoint was not reached"
         line = await house.line()
         assert line["state"] == "closed"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await buyer.order(paid["id"])) != paid:
                 await asyncio.sleep(0.05)
         await go_on(house)
@@ -177,7 +177,7 @@ async def test_after_the_archive(tmp_path: Path) -> None:
         await until_over(house)
 
         await refund(house, paid["id"])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await buyer.order(paid["id"]))["state"] != "refunded":
                 await asyncio.sleep(0.1)
         assert await house.orders() == {paid["id"]: "refunded", others["id"]: "paid"}

@@ -98,7 +98,7 @@ async def test_a_server_that_was_killed_is_reported_and_the_others_stay(boxoffic
     assert engines.stderr
     victim = next(pid for pid, command in left_behind(tmp_path).items() if "[sentinel]" in command)
     os.kill(victim, signal.SIGKILL)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert b" ended with -9; its log is " in await engines.stderr.readline()
     assert len(left_behind(tmp_path)) == 6  # five servers and the command itself
 

@@ -65,10 +65,10 @@ class Member:
         self.owned -= set(partitions)
         self.changed.set()
 
-    async def until(self, count: int, seconds: float = 5.0) -> None:
+    async def until(self, count: int, seconds: float = 60.0) -> None:
         await self.when(lambda: len(self.owned) == count, seconds)
 
-    async def when(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    async def when(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds):
             while not condition():
                 self.changed.clear()

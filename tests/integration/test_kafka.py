@@ -255,7 +255,7 @@ async def test_a_consumer_goes_on_behind_what_is_gone(settings: Settings) -> Non
         assert (await log.begins())[position.partition] == 6
         async with member(log) as alone:  # it seeks offset 0
             await alone.until(TWO)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not (found := await alone.consumer.fetch(position.partition, 10, 1.0)):
                     pass
             assert [record.offset for record in found] == [6, 7, 8, 9]

@@ -159,7 +159,7 @@ async def test_a_pod_without_a_ledger_knows_what_it_has_seen(valkey: EmbeddedSto
         await pod.store.execute("HSET", pod.store.key(SALE, "sale"), "closes_ms", 1)
         await pod.store.remove_name(SALE)
         await pod.store.call("archive", SALE, 0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while SALE in pod.context.board.views:
                 await pod.beat()
         assert (await buyer.send("GET", "/line")).json()["state"] == "closed"

@@ -166,7 +166,7 @@ async def test_calls_of_redis_are_timed_and_faults_counted(tmp_path: Path) -> No
     with pytest.raises(StoreUnavailable):
         await waiting
     assert told("boxoffice_redis_errors_total", error="broken") == broken + 1
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while told("boxoffice_redis_errors_total", error="unreachable") == unreachable:
             with pytest.raises(StoreUnavailable):
                 await store.execute("GET", "nothing")
@@ -207,13 +207,13 @@ async def test_an_engine_that_would_forget_is_shown(tmp_path: Path) -> None:
     await lay_out(store, resource())
     checks = ("persistence", "eviction")
     watching = asyncio.create_task(watch_engines(settings, store))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while [told("boxoffice_engine_unsafe", engine="redis", check=check) for check in checks] != [1, 0]:
             await asyncio.sleep(0.02)
     await end([watching])
     await store.execute("CONFIG", "SET", "appendonly", "yes")
     watching = asyncio.create_task(watch_engines(settings, store))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while told("boxoffice_engine_unsafe", engine="redis", check="persistence"):
             await asyncio.sleep(0.02)
     await end([watching])
@@ -226,7 +226,7 @@ async def test_a_loop_that_is_held_up_is_late() -> None:
     watching = asyncio.create_task(watch_loop())
     await asyncio.sleep(0)
     time.sleep(0.6)  # noqa: ASYNC251 - that is what is measured
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while told("boxoffice_event_loop_lag_seconds_sum") - late < 0.3:
             await asyncio.sleep(0.02)
     await end([watching])
@@ -257,18 +257,18 @@ async def test_orders_are_timed_from_accepted_to_settled(settled: Scene) -> None
 async def test_a_partition_tells_of_its_progress_while_it_has_any(scene: Scene) -> None:
     progress, age = "boxoffice_settle_last_progress_timestamp_seconds", "boxoffice_settle_oldest_unsettled_seconds"
     async with settling(scene.desk()):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not all(told(progress, partition=str(p)) > 0 for p in range(2)):
                 await asyncio.sleep(0.02)
         scene.gateway.failures = 1_000_000
         await publish(scene.log, event(scene.sale, [1], placed_ms=int(time.time() * 1000)))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not any(told(age, partition=str(p)) > 0 for p in range(2)):
                 await asyncio.sleep(0.02)
         [stuck] = [str(p) for p in range(2) if told(age, partition=str(p)) > 0]
         stood = told(progress, partition=stuck)
         other = told(progress, partition=str(1 - int(stuck)))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while told(progress, partition=str(1 - int(stuck))) <= other:
                 await asyncio.sleep(0.02)
         assert told(progress, partition=stuck) == stood, "it has an order in hand that nobody charges"
@@ -284,7 +284,7 @@ async def test_dead_letters_are_shown_until_somebody_decides(scene: Scene) -> No
     [letter] = await deadletters.list_letters(scene.ledger)
     for want in (1, 0):
         watching = asyncio.create_task(deadletters.watch_letters(scene.ledger))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while told("boxoffice_dead_letters_open") != want:
                 await asyncio.sleep(0.02)
         await end([watching])

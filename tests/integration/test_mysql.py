@@ -101,7 +101,7 @@ async def test_who_stands_still_with_a_row_in_hand_loses_it(
     async def stand_still() -> None:
         async with zombie.writing() as connection:
             await connection.execute(change.values(applied=7))
-            async with asyncio.timeout(10), other.writing() as free:
+            async with asyncio.timeout(60), other.writing() as free:
                 await free.execute(change.values(applied=8))
             await connection.execute(change.values(applied=9))
 

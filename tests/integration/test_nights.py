@@ -110,7 +110,7 @@ async def _steer(house: House, policy: Policy | None) -> None:
 async def _until(house: House, state: str) -> float:
     """Seconds until both pods say so."""
     begun = asyncio.get_running_loop().time()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for pod in (0, 1):
             while (await house.line(pod=pod))["state"] != state:
                 await asyncio.sleep(0.02)
@@ -141,7 +141,7 @@ async def test_hold_drain_and_close_take_effect_in_two_seconds_and_nobody_stampe
 
         await _steer(house, None)
         assert await _until(house, "open") < 2
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (now := (await house.line())["called"]) == called:
                 await asyncio.sleep(0.05)
         assert now - called <= 8, "the pace starts as it always does, not with all that was missed"

@@ -46,7 +46,7 @@ async def _end_turn_in(pod: Pod, buyer: Buyer, ms: int) -> None:
 
 async def _until(pod: Pod, sale: str, **counts: int) -> None:
     view = pod.context.board.view(sale)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while any(getattr(view, name) != count for name, count in counts.items()):
             await pod.beat()
 
@@ -56,7 +56,7 @@ async def _held(pod: Pod) -> int:
 
 
 async def _until_held(pod: Pod, seats: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await _held(pod) != seats:
             await pod.beat()
 
@@ -244,7 +244,7 @@ async def test_a_sale_that_closes_takes_no_more_holds(pod: Pod) -> None:
     refused(await waiting.join(), 410, "over")
     assert await read_keys(pod.store) == before
     view = pod.context.board.view("evening")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while view.state != "closed":
             await pod.beat()
     assert (await waiting.whereabouts()).json()["state"] == "over"

@@ -81,7 +81,7 @@ class Till:
     async def enter(self) -> None:
         keys = KeyRing(self.settings.keys)
         ticket, _, _ = await join(self.store, self.view, keys, b"p" * 16, "10.0.0.1", "", b"b" * 16)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.view.called < 1:
                 await self.board.beat()
                 await asyncio.sleep(0.1)

@@ -23,7 +23,7 @@ async def test_a_sale_that_is_just_being_applied_is_not_lost(settings: Settings,
     seating, log = Seating.of(sale.spec), await open_log(settings, store)
     await ledger.ensure_sale(SALE, seating.digest, msgspec.json.encode(sale.spec).decode(), seating.total)
     looking = asyncio.create_task(Recovery(settings, store, ledger, log).look())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await store.execute("EXISTS", store.key(SALE, "recovery")):
             await asyncio.sleep(0.01)
     assert await sales.apply(store, ledger, sale, "test", "test"), "it is new in Redis"
@@ -41,7 +41,7 @@ async def test_a_sale_that_is_archived_meanwhile_is_not_brought_back(
     await sales.apply(store, ledger, parse_sale(msgspec.json.encode(resource())), "test", "test")
     await store.execute("DEL", store.key(SALE, "sale"))
     looking = asyncio.create_task(Recovery(settings, store, ledger, log).look())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await store.execute("EXISTS", store.key(SALE, "recovery")):
             await asyncio.sleep(0.01)
     sale = await ledger.sale(SALE)

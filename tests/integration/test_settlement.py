@@ -411,7 +411,7 @@ async def test_an_unresolved_order_whose_seat_was_sold_meanwhile_is_refused_and_
 
 
 async def due_worked_off(scene: Scene) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await scene.ledger.due_orders(2**62):
             await scene.arrears().sweep()
             await asyncio.sleep(0.05)
@@ -581,7 +581,7 @@ async def test_what_was_committed_and_not_told_is_told_by_the_next_owner(scene: 
     events = [event(scene.sale, [i]) for i in range(700)]
     await publish(scene.log, *events)
     log_id, ends = await scene.log.log_id(), await scene.log.ends()
-    async with settling(scene.desk()), asyncio.timeout(20):
+    async with settling(scene.desk()), asyncio.timeout(60):
         while [p[0] for p in (await scene.ledger.positions(scene.log.topic, log_id)).values()] != ends:
             await asyncio.sleep(0.02)
     assert scene.listener.told == []

@@ -100,7 +100,7 @@ async def until_waiting(mysql: LocalMySql) -> int:
     """Until a transaction waits for another one's lock; whose connection's. Asked more often, InnoDB says the same
     again."""
     waiting = "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (found := (await run_sql(mysql, waiting))[0]):
             await asyncio.sleep(0.15)
     return int(str(found[0][0]))
@@ -232,7 +232,7 @@ async def test_a_server_that_only_reads_is_waited_for(scene: Scene, mysql: Local
                 await scene.ledger.mark_dropped(scene.sale.name)
             before = pauses()
             await publish(scene.log, *(event(scene.sale, [20 + i]) for i in range(20)))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while pauses() == before:
                     await asyncio.sleep(0.05)
         await scene.until_settled()

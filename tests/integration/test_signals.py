@@ -56,7 +56,7 @@ async def read(prometheus: Prometheus, *names: str) -> Readings:
 
 
 async def until(prometheus: Prometheus, holds: Callable[[Readings], bool], *names: str) -> Readings:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds(found := await read(prometheus, *names)):
             await asyncio.sleep(0.2)
     return found
