@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 CHANNELS = ("pages", "tickets")
+MOST_SECONDS = 90.0
 
 
 class Attachment(msgspec.Struct, frozen=True):
@@ -28,9 +29,8 @@ class Attachment(msgspec.Struct, frozen=True):
     title_link: str = ""
 
 
-class Message(msgspec.Struct, frozen=True):
+class _Body(msgspec.Struct, frozen=True):
     attachments: list[Attachment]
-    channel: str = ""
 
 
 class Slack:
@@ -42,20 +42,22 @@ class Slack:
         self._more = asyncio.Condition()
 
     async def take(self, request: Request) -> PlainTextResponse:
-        message = msgspec.json.decode(await request.body(), type=Message)
+        body = msgspec.json.decode(await request.body(), type=_Body)
         async with self._more:
-            self.messages += [(request.path_params["channel"], each) for each in message.attachments]
+            self.messages += [(request.path_params["channel"], each) for each in body.attachments]
             self._more.notify_all()
         return PlainTextResponse("ok")
 
-    async def until(self, holds: Callable[[str, Attachment], bool], after: int = 0, seconds: float = 90.0) -> int:
-        """The number of the first message that does, from `after` on."""
-        async with asyncio.timeout(seconds), self._more:
-            while True:
-                for number, (channel, attachment) in enumerate(self.messages[after:], after):
-                    if holds(channel, attachment):
-                        return number
-                await self._more.wait()
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Looks again at each message."""
+        async with asyncio.timeout(MOST_SECONDS), self._more:
+            await self._more.wait_for(holds)
+
+    def last(self, name: str, severity: str, sale: str = "") -> Attachment | None:
+        """The newest message of an alert, and of that sale if it has one."""
+        wanted = " · ".join([name, severity, *([f"sale {sale}"] if sale else [])])
+        found = [message for _, message in self.messages if message.footer.partition(" · tickets")[0] == wanted]
+        return found[-1] if found else None
 
 
 @asynccontextmanager
