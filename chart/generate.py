@@ -19,7 +19,14 @@ import yaml
 
 CHART = Path(__file__).parent
 KEY = re.compile(r"^( *)([A-Za-z0-9]+):")
-KINDS: dict[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
+KINDS: dict[type, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+}
 WHOLE = {"map", "object", "items", "intOrString"}
 """Rules for values that are described as a whole, not by their members."""
 

@@ -56,8 +56,8 @@ def whereabouts(view: View, number: int) -> Whereabouts:
 
 
 def _earliest_seconds(view: View, number: int) -> float:
-    """Until the number can be called at the soonest, before the opening: were all to look for that alone, the whole line
-    would ask every two seconds then, and all at once for their new tickets."""
+    """Until the number can be called at the soonest, before the opening: were all to look for that alone, the whole
+    line would ask every two seconds then, and all at once for their new tickets."""
     admission = view.spec.admission
     opens_in = (view.spec.opens_time.timestamp() * 1000 - view.now_ms()) / 1000
     fastest = admission.per_minute / 60 if admission.mode == "Manual" else max(1, view.target / 5)  # as lua/pace.lua
