@@ -27,7 +27,7 @@ async def test_a_night(box: Release, say: Callable[[str], None]) -> None:
 
 async def test_pods_that_are_deleted_every_ten_seconds(box: Release) -> None:
     night = Night(box, "pods-deleted", buyers=200, seats=300)
-    await asyncio.to_thread(night.begin, ramp_seconds=45)
+    await asyncio.to_thread(night.begin, ramp_seconds=45, END_SECONDS="300")
     with deleting(box, "app", "settle", "operator") as deleted:
         await asyncio.to_thread(night.until_gone)
     found = await night.end()
