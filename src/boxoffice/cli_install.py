@@ -63,7 +63,12 @@ async def _apply() -> None:
         typer.echo(f"customresourcedefinition/{definitions.NAME} {await definition.apply(api)}")
 
 
-@app.command(epilog=examples("boxoffice openapi > openapi.json"))
+@app.command(
+    epilog=examples(
+        "boxoffice openapi > openapi.json",
+        "boxoffice openapi | jq -r '.paths | keys[]'    # what there is",
+    )
+)
 def openapi() -> None:
     """Prints the buyers' API as an OpenAPI document; a running `serve` has it at /openapi.json."""
     from boxoffice.openapi import DOCUMENT

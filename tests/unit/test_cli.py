@@ -17,9 +17,10 @@ from boxoffice.cli import app, main
 COMMANDS = {
     "": [
         *("demo", "engines", "secrets", "crd", "smoke", "preflight", "simulate", "plan", "replay"),
-        *("serve", "admin", "settle", "migrate", "audit", "report", "purge", "rebuild"),
+        *("serve", "admin", "settle", "migrate", "audit", "report", "purge", "rebuild", "openapi"),
     ],
-    "sale": ["apply", "list", "get", "hold", "drain", "close", "resume", "delete"],
+    "sale": ["apply", "list", "get", "hold", "drain", "close", "resume", "delete", "erase"],
+    "load": ["report"],
     "orders": ["list", "show", "refund"],
     "dlq": ["list", "show", "replay", "discard"],
 }
