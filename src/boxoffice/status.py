@@ -35,7 +35,8 @@ class Condition(_Part, frozen=True, kw_only=True):
     observed_generation: _Count = 0
 
 
-class AdmissionStatus(_Part, frozen=True, kw_only=True):
+# A merge patch leaves what it does not name, within a part too: what is 0 now is written in these two.
+class AdmissionStatus(_Part, frozen=True, kw_only=True, omit_defaults=False):
     """The pace, and why it is what it is."""
 
     active: Annotated[int, Meta(ge=0, description="Buyers inside, those with an unsettled order included.")] = 0
@@ -74,7 +75,7 @@ class DecisionStatus(_Part, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(max_length=300, description="Why, in words.")]
 
 
-class Seats(_Part, frozen=True, kw_only=True):
+class Seats(_Part, frozen=True, kw_only=True, omit_defaults=False):
     """`held`: chosen or being paid."""
 
     total: _Count = 0
