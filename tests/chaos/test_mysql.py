@@ -66,7 +66,9 @@ async def test_mysql_is_slow(tmp_path: Path, chaos: Chaos) -> None:
 
 async def test_fewer_are_called_while_mysql_is_slow(tmp_path: Path, chaos: Chaos) -> None:
     """Ten times slower, and nobody steers: who waits for a ticket is inside, so that fewer come in."""
-    mysql, paid = Slowly(LocalMySql(tmp_path / "mysql"), NEAR), chaos.scale(12, 80)
+    if not chaos.full:
+        pytest.skip("it compares speeds, which takes minutes and a machine with nothing else to do")
+    mysql, paid = Slowly(LocalMySql(tmp_path / "mysql"), NEAR), 80
     async with open_night(tmp_path, mysql=mysql, active=40) as night:
         async with night.crowd(concurrency=80) as crowd:
             await crowd.paid(50)
