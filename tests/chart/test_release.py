@@ -167,6 +167,15 @@ def test_the_operators_ways(helm: Helm, dev: Release, outside: Release) -> None:
     assert rule["ports"] == [{"port": 8085}], "its metrics"
 
 
+def _scaling(component: str) -> list[dict[str, Any]]:
+    """To move its number of pods, and nothing else of it."""
+    of = {"apiGroups": ["apps"], "resourceNames": [f"{FULL}-{component}"]}
+    return [
+        {**of, "resources": ["deployments"], "verbs": ["get"]},
+        {**of, "resources": ["deployments/scale"], "verbs": ["get", "patch"]},
+    ]
+
+
 def test_the_operator_may_do_what_it_does_and_in_its_namespace(outside: Release) -> None:
     role, binding = outside.get("Role", "operator"), outside.get("RoleBinding", "operator")
     leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
@@ -176,6 +185,8 @@ def test_the_operator_may_do_what_it_does_and_in_its_namespace(outside: Release)
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
         {**leases, "verbs": ["create"]},
         {**leases, "resourceNames": [f"{FULL}-operator"], "verbs": ["get", "update"]},
+        *_scaling("app"),
+        *_scaling("settle"),
     ]
     assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "hall"
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": f"{FULL}-operator", "namespace": "hall"}]
