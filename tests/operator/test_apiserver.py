@@ -50,4 +50,6 @@ def test_the_operator_may_do_what_the_chart_says_and_no_more(
         "events [] [] [create]",
         "leases.coordination.k8s.io [] [] [create]",
         f"leases.coordination.k8s.io [] [{OPERATOR}] [get update]",
+        *(f"deployments.apps [] [boxoffice-{name}] [get]" for name in ("app", "settle")),
+        *(f"deployments.apps/scale [] [boxoffice-{name}] [get patch]" for name in ("app", "settle")),
     }

@@ -82,22 +82,6 @@ async def test_a_new_operator_lowers_what_another_one_raised(office: Office) -> 
     await office.until(lambda: numbers(office) == (2, 1))
 
 
-async def test_a_number_that_somebody_else_gave_stays(office: Office) -> None:
-    office.kubectl("scale", "deployment", "boxoffice-app", "--replicas=9")
-    office.apply(sale(app=6, settle=3))
-    await office.until(lambda: numbers(office) == (9, 3))
-    office.patch({"policy": "Closed"})
-    await office.until(lambda: numbers(office) == (9, 1))
-
-
-async def test_the_operator_may_scale_and_nothing_else_of_a_deployment(office: Office) -> None:
-    said = office.kubectl(
-        *("auth", "can-i", "--list", f"--as=system:serviceaccount:{office.account.namespace}:boxoffice-operator")
-    )
-    rules = {line.split()[0]: line.split("[")[-1].rstrip("]") for line in said.splitlines() if "apps" in line}
-    assert rules == {"deployments.apps": "get", "deployments.apps/scale": "get patch"}
-
-
 async def test_the_floor_of_an_autoscaler_is_its_minimum(
     apiserver: ApiServer, account: Account, tmp_path: Path
 ) -> None:
