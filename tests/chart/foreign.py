@@ -15,9 +15,11 @@ import yaml
 from tests.cluster.programs import CACHE, programs
 
 CHAOS = ("networkchaos", "podchaos", "stresschaos", "timechaos")
-DEFINITIONS = {
+EXPERIMENTS = {
     # The newest that is a module; Schedule came with version 2, whose experiments are the same.
     "github.com/chaos-mesh/chaos-mesh@v1.2.4": [f"config/crd/bases/chaos-mesh.org_{kind}.yaml" for kind in CHAOS],
+}
+DEFINITIONS = {
     "github.com/argoproj/argo-cd/v2@v2.14.0": ["manifests/crds/application-crd.yaml"],
     "github.com/kedacore/keda/v2@v2.21.0": ["config/crd/bases/keda.sh_scaledobjects.yaml"],
     "sigs.k8s.io/gateway-api@v1.2.1": ["config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"],
@@ -37,7 +39,7 @@ def module(name: str) -> Path:
 
 def write_schemas(folder: Path) -> None:
     """Of every definition, by kind and version, and of skaffold.yaml."""
-    for name, files in DEFINITIONS.items():
+    for name, files in (DEFINITIONS | EXPERIMENTS).items():
         for file in files:
             for kind, version, schema in _versions((module(name) / file).read_text()):
                 (folder / f"{kind.lower()}-{version}.json").write_text(json.dumps(schema))

@@ -8,14 +8,16 @@ from collections.abc import Callable
 from tests.cluster.incidents import deleting, scale
 from tests.cluster.night import WHILE_PODS_GO, Night
 from tests.cluster.release import Release
+from tests.cluster.test_operator import signal_values
 
 MOST_CORES = 0.4
 
 
 async def test_a_night(box: Release, say: Callable[[str], None]) -> None:
     """On the default signals, all of which have their numbers."""
-    night = Night(box, "night", buyers=300, seats=150)
     await asyncio.to_thread(scale, box, "app", 3)
+    await asyncio.to_thread(signal_values, box)
+    night = Night(box, "night", buyers=300, seats=150)
     await asyncio.to_thread(night.begin, ramp_seconds=20)
     found = await night.end()
     say(f"mysqld took {found.most_cores:.2f} of a core at most")
