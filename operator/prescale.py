@@ -131,9 +131,8 @@ class Prescaler:
         path = target.kind.path.format(self._api.namespace, target.name)
         spec = (await self._api.ask("GET", path, 200)).json()["spec"]
         number, most = spec.get(target.kind.field, 1), spec.get(target.kind.most)
-        ours = [*asked, self._set.get(component, 0)]
-        if most is not None:
-            ours.append(most)  # a floor above it came to this
+        written = asked if most is None else [min(each, most) for each in asked]
+        ours = [*written, self._set.get(component, 0)]
         wanted = number_of(number, target.floor, floor, ours, most)
         if wanted != number:
             change = {"spec": {target.kind.field: wanted}}
