@@ -34,6 +34,7 @@ BUSY_SECONDS = 5
 """How long a writer waits for another one: for SQLite's one lock, for a row of MySQL, for a free connection."""
 
 CONNECT_SECONDS = 5
+GOODBYE_SECONDS = 1.0
 DEADLINE_SECONDS = 20.0
 """For a transaction as a whole: a server that hangs answers nothing, and says nothing of it either."""
 
@@ -109,6 +110,18 @@ class _Connection(aiomysql.Connection):  # type: ignore[misc]
         await super()._get_server_information()
         if self._ssl_context and not self.server_capabilities & CLIENT.SSL:
             raise aiomysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "the server offers no TLS")
+
+    async def ensure_closed(self) -> None:
+        """Returns when the socket is closed: by TLS both sides say goodbye first, and the driver does not wait."""
+        writer = self._writer
+        await super().ensure_closed()
+        if writer is None:
+            return
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await writer.wait_closed()
+        except (OSError, TimeoutError):
+            writer.transport.abort()
 
     def cursor(self, *kinds: Any) -> Any:
         return super().cursor(_Cursor)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+from asyncio.trsock import TransportSocket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from boxoffice.errors import LedgerUnavailable
 from boxoffice.ledger import open_ledger
@@ -33,6 +35,12 @@ async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Loc
     await server.stop()
 
 
+async def _socket(connection: AsyncConnection) -> TransportSocket:
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    socket: TransportSocket = driver._writer.get_extra_info("socket")
+    return socket
+
+
 async def test_by_tls_with_an_authority_that_vouches(secured: LocalMySql, settings: Settings) -> None:
     own = replace(settings, **secured.changes, ledger_ca_file=str(secured.data_dir.parent / "ca.pem"))
     await migrate(own)
@@ -41,8 +49,10 @@ async def test_by_tls_with_an_authority_that_vouches(secured: LocalMySql, settin
         assert await ledger.sales() == []
         async with ledger.reading() as connection:
             [(_, cipher)] = (await connection.execute(sa.text("SHOW STATUS LIKE 'Ssl_cipher'"))).all()
+            socket = await _socket(connection)
         assert cipher
         await ledger.close()
+        assert socket.fileno() == -1, "it is left open"
 
 
 async def test_by_tls_with_an_authority_that_knows_nothing_of_it(
@@ -53,7 +63,6 @@ async def test_by_tls_with_an_authority_that_knows_nothing_of_it(
     with pytest.raises(LedgerUnavailable, match="certificate verify failed"):
         await ledger.sales()
     await ledger.close()
-    await asyncio.sleep(0.1)  # asyncio closes a connection that failed in its handshake some rounds later
 
 
 async def test_in_the_clear_where_the_server_wants_tls(secured: LocalMySql, settings: Settings) -> None:

@@ -265,6 +265,8 @@ _PAYLOAD = ("algorithm", "challenge", "number", "salt", "signature")
 async def test_proof_of_work_is_asked_for_and_spent_once(pod: Pod) -> None:
     work: dict[str, Any] = {"abuse": {"proofOfWork": "Always"}}
     await pod.apply(resource(name="work", **work), resource(name="toil", **work))
+    for sale in ("work", "toil"):
+        await _until(pod, sale, epoch=2)
     buyer = pod.buyer("work")
     before = await read_keys(pod.store)
     for body in ({}, {"proof": ""}, {"proof": "x"}, {"proof": "e30="}, {"proof": await _solve(pod, "toil")}):
