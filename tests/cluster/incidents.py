@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.cluster.release import Release
 
 EVERY_SECONDS = 10.0
+UNCAPPED = "2"
+"""As many cores as there are: a limit that was given once can be raised, not taken away."""
 
 
 @contextmanager
@@ -64,16 +68,37 @@ def lose_engine(release: Release, engine: str) -> None:
 
 @contextmanager
 def capped(release: Release, cores: str) -> Iterator[None]:
-    """So much CPU for MySQL at most: another pod of it, before and after."""
+    """So much CPU for MySQL at most, in place: its pod stays."""
     _limit(release, cores)
     try:
         yield
     finally:
-        _limit(release, "0")
+        _limit(release, UNCAPPED)
 
 
 def _limit(release: Release, cores: str) -> None:
-    what = f"statefulset/{release.full}-mysql"
-    limits = ("set", "resources", what, "--containers=mysql", f"--limits=cpu={cores}")
-    release.cluster.kubectl(*limits, namespace=release.namespace)
-    release.cluster.rolled_out(what, release.namespace)
+    pod = f"{release.full}-mysql-0"
+    change = {"spec": {"containers": [{"name": "mysql", "resources": {"limits": {"cpu": cores}}}]}}
+    patch = ("patch", "pod", pod, "--subresource=resize", f"--patch={json.dumps(change)}")
+    release.cluster.kubectl(*patch, namespace=release.namespace)
+    in_force = 'jsonpath={.status.containerStatuses[?(@.name=="mysql")].resources.limits.cpu}=' + cores
+    release.cluster.wait(f"pod/{pod}", in_force, release.namespace)
+
+
+def until_scaled(release: Release, component: str, count: int, seconds: float = 120) -> None:
+    """By an autoscaler: so many pods, all ready."""
+    deadline = time.monotonic() + seconds
+    while (found := _ready(release, component)) != (count, count):
+        assert time.monotonic() < deadline, f"{found} of {count} {component} pods are there and ready"
+        time.sleep(1)
+
+
+def _ready(release: Release, component: str) -> tuple[int, int]:
+    deployment = release.cluster.get("deployment", f"{release.full}-{component}", release.namespace)
+    return deployment["spec"]["replicas"], deployment["status"].get("readyReplicas", 0)
+
+
+def allow_at_most(release: Release, component: str, count: int) -> None:
+    """Of its HorizontalPodAutoscaler."""
+    name, patch = f"{release.full}-{component}", json.dumps({"spec": {"minReplicas": 1, "maxReplicas": count}})
+    release.cluster.kubectl("patch", "hpa", name, "--type=merge", f"--patch={patch}", namespace=release.namespace)

@@ -23,6 +23,7 @@ from boxoffice.verdict import judge
 from boxoffice.witnesses import Books, Charge, Evidence, Story, read_books, read_charges
 from tests.cluster.cluster import Cluster, Failed, Resource
 from tests.cluster.crowd import Crowd, crowded, stories
+from tests.cluster.incidents import until_scaled
 from tests.cluster.programs import ROOT
 from tests.cluster.release import Release, merged
 
@@ -39,6 +40,16 @@ WHILE_PODS_GO = ("every request is answered", "every buyer reaches an end")
 must not do twice is counted by itself, and what a buyer was told wrong is too."""
 KNOWN_SECONDS = 20
 SCRAPE_SECONDS = 5
+CLOCK = """
+import asyncio
+from boxoffice.settings import Settings
+from boxoffice.store import Store
+async def main():
+    store = await Store.open(Settings.from_env())
+    print(await store.now_ms("any"))
+    await store.close()
+asyncio.run(main())
+"""
 CPU = 'namedprocess_namegroup_cpu_seconds_total{groupname="mysqld"}'
 
 
@@ -77,11 +88,18 @@ class Night:
     """`engines` is the release that brought them, if it is another one. `spec` replaces members of the sale's."""
 
     def __init__(
-        self, release: Release, name: str, buyers: int, seats: int, engines: Release | None = None, **spec: Any
+        self,
+        release: Release,
+        name: str,
+        buyers: int,
+        seats: int,
+        engines: Release | None = None,
+        opens_seconds: float = OPENS_SECONDS,
+        **spec: Any,
     ) -> None:
         self.release, self.name, self.buyers, self.seats = release, name, buyers, seats
         self.engines = engines or release
-        self.opens_at = time.time() + OPENS_SECONDS
+        self.opens_at = time.time() + opens_seconds
         self.document = merged(sale(name, seats, self.opens_at), {"spec": spec})
         self.moments: dict[str, float] = {}
         """What happened, and when, in seconds since the opening."""
@@ -96,10 +114,20 @@ class Night:
 
     def begin(self, ramp_seconds: int = 30, **settings: str) -> None:
         """Returns when the crowd's pod runs; `settings` are k6's."""
-        self.cluster.apply(self.document, namespace=self.release.namespace)
+        self.apply()
         self._known()
         given = {"BUYERS": str(self.buyers), "RAMP_SECONDS": str(ramp_seconds), "CONTESTED": "front"}
         self._crowd = Crowd(self.release, self.name, **(given | settings))
+
+    def apply(self) -> None:
+        self.cluster.apply(self.document, namespace=self.release.namespace)
+
+    def until_prescaled(self) -> float:
+        """Returns when as many pods are ready as the sale asks for: how many seconds before the opening, by Redis'
+        clock."""
+        for component, count in self.document["spec"]["prescale"]["replicas"].items():
+            until_scaled(self.release, component, count)
+        return self.opens_at - int(self.release.execute("admin", CLOCK)) / 1000
 
     def _known(self) -> None:
         deadline = time.monotonic() + KNOWN_SECONDS

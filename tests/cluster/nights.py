@@ -1,7 +1,8 @@
 """python -m tests.cluster.nights WHAT …: nights in full, each with its report in docs/nights, on the node that is up.
 
-`night` is the one that must be flawless; `upgrade` has another version in mid-sale; `capped` has a database that is the
-limit, by signals and then by hand; any other WHAT is a fault under a crowd. Three times `night` are three reports.
+`night` is the one that must be flawless; `prescaled` has more pods in time for it; `upgrade` has another version in
+mid-sale; `capped` has a database that is the limit, by signals and then by hand; any other WHAT is a fault under a
+crowd (`autoscaled-1-4-2` alone: its app pods are an autoscaler's). Three times `night` are three reports.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from tests.cluster.incidents import capped, deleting, lose_engine, scale, without
+from tests.cluster.incidents import allow_at_most, capped, deleting, lose_engine, scale, until_scaled, without
 from tests.cluster.night import Found, Night
 from tests.cluster.programs import ROOT
-from tests.cluster.release import Release
+from tests.cluster.release import Release, Values
 from tests.cluster.upgrade import beside, there_and_back, versions
 from tests.cluster.usage import reached
 
@@ -26,7 +27,7 @@ REPORTS = ROOT / "docs/nights"
 UNANSWERED = ("no answer of 5xx",)
 """Whoever cannot reach an engine says so: what is asked is that it costs nobody anything."""
 PAUSE_SECONDS = 10.0
-CAP = 0.1
+CAP = 0.06
 """Cores that MySQL may use, when it is to be the limit."""
 SETPOINT = 700
 WINDOW_SECONDS = 15
@@ -35,6 +36,7 @@ ALIKE = dict.fromkeys(
     ("late", "dawdles", "absent", "givesUp", "lapses", "declined", "quits", "twice", "slow", "fault", "pair"), 0
 )
 """Buyers who do nothing but buy one seat: the pace is the door's alone."""
+AUTOSCALED = {"kind": "HPA", "minReplicas": 1, "maxReplicas": 4}
 BANK_MS = 6000
 """And who stay inside for as long as a bank takes with its questions."""
 BESIDE = ("OrderLatency", "SettleLag")
@@ -83,9 +85,18 @@ def engine_gone(engine: str) -> Callable[[Night], None]:
 
 
 def database_capped(night: Night) -> None:
-    """To a tenth of a core: that MySQL begins anew for it is part of the fault."""
-    with capped(night.release, "100m"):
+    with capped(night.release, f"{round(CAP * 1000)}m"):
         night.until_gone()
+
+
+def autoscaled(night: Night) -> None:
+    """From one pod to four by what the crowd makes of its CPU, to two by hand."""
+    until_scaled(night.release, "app", 4)
+    night.mark("four app pods")
+    allow_at_most(night.release, "app", 2)
+    until_scaled(night.release, "app", 2)
+    night.mark("two app pods")
+    night.until_gone()
 
 
 FAULTS = {
@@ -96,7 +107,8 @@ FAULTS = {
     "valkey-gone": Fault(engine_gone("valkey"), UNANSWERED),
     "kafka-gone": Fault(engine_gone("kafka"), UNANSWERED),
     "mysql-gone": Fault(engine_gone("mysql"), UNANSWERED),
-    "mysql-capped": Fault(database_capped, UNANSWERED),
+    "mysql-capped": Fault(database_capped),
+    "autoscaled-1-4-2": Fault(autoscaled),
 }
 
 
@@ -140,6 +152,22 @@ async def full_night(box: Release) -> None:
     write(name, document(night, await night.end()))
 
 
+async def prescaled(box: Release) -> None:
+    """More pods from a minute before the opening until the last seat is sold: when each was seen."""
+    name, asked = free_name("prescaled"), {"app": 5, "settle": 3}
+    usual = {component: len(box.pods(component)) for component in asked}
+    prescale = {"minutesBefore": 1, "replicas": asked}
+    night = Night(box, name, buyers=300, seats=150, opens_seconds=90, prescale=prescale)
+    await asyncio.to_thread(night.apply)
+    night.moments["all pods are ready, by Redis' clock"] = -round(await asyncio.to_thread(night.until_prescaled), 1)
+    await asyncio.to_thread(night.begin, ramp_seconds=20)
+    found = await night.end()
+    for component, count in usual.items():
+        await asyncio.to_thread(until_scaled, box, component, count)
+    night.mark("as many as usual")
+    write(name, document(night, found) | {"prescale": prescale})
+
+
 async def upgraded(box: Release) -> None:
     name = free_name("upgrade")
     with beside(box, f"boxoffice_{name}".replace("-", "_")) as (release, values):
@@ -170,13 +198,13 @@ async def limited(box: Release) -> None:
 
 
 async def paced(box: Release, name: str, admission: dict[str, Any]) -> Document:
-    night = Night(box, name, buyers=1200, seats=1600, admission=admission)
+    night = Night(box, name, buyers=2400, seats=3000, admission=admission)
     signals = night.document["spec"]["signals"]
     share = f"{signals[0]['query']} / {CAP}"
     night.document["spec"]["signals"] = [{**signals[0], "query": share}] + [
         signal for signal in signals[1:] if signal["name"] not in BESIDE
     ]
-    night.begin(ramp_seconds=20, SHARES=json.dumps(ALIKE), END_SECONDS="540")
+    night.begin(ramp_seconds=120, SHARES=json.dumps(ALIKE), END_SECONDS="540")
     found = await night.end()
     called = sorted(story.called_at_ms / 1000 - night.opens_at for story in found.stories if story.called_at_ms)
     use = [(at, value) for at, value in night.curve(share) if 0 <= at <= called[-1]]
@@ -203,19 +231,19 @@ def steady(use: Sequence[tuple[float, float]], called: Sequence[float]) -> Docum
     }
 
 
+NIGHTS = {"night": full_night, "prescaled": prescaled, "upgrade": upgraded, "capped": limited}
+
+
 def main(*whats: str) -> None:
     with ExitStack() as stack:
         cluster = stack.enter_context(reached())
         box = Release(cluster, stack.enter_context(cluster.namespace()))
         bank = {"latencyMs": BANK_MS} if "capped" in whats else {}
-        box.install({"dev": {"enabled": True}, "app": {"replicas": 3}, "settle": {"replicas": 2}, "gateway": bank})
+        app: Values = {"autoscaling": AUTOSCALED} if "autoscaled-1-4-2" in whats else {"replicas": 3}
+        box.install({"dev": {"enabled": True}, "app": app, "settle": {"replicas": 2}, "gateway": bank})
         for what in whats:
-            if what == "night":
-                asyncio.run(full_night(box))
-            elif what == "upgrade":
-                asyncio.run(upgraded(box))
-            elif what == "capped":
-                asyncio.run(limited(box))
+            if what in NIGHTS:
+                asyncio.run(NIGHTS[what](box))
             else:
                 asyncio.run(faulted(box, what))
 

@@ -24,6 +24,8 @@ FILES = Path(__file__).parent / "files"
 IMAGES = CACHE / "images"
 LOGS = ROOT / "build/node-logs"
 READY_SECONDS = 90.0
+MANAGED = "--label=io.cri-containerd.image=managed"
+"""Of an image that pods may use."""
 VOLUMES, VOLUME_SIZE = 40, "20Gi"
 
 
@@ -86,7 +88,7 @@ class Node:
         self.cell.daemon("etcd", *daemons.etcd())
         self.cell.daemon("kube-apiserver", *daemons.apiserver())
         self.cell.daemon("containerd", *daemons.containerd())
-        self._until(lambda: self._ctr("version", check=False).returncode == 0, "containerd")
+        self._until(lambda: self.ctr("version", check=False).returncode == 0, "containerd")
         self.load(images)
         self._until(lambda: self._kubectl("get", "--raw=/readyz", check=False).returncode == 0, "the API server")
         self._done("etcd and kube-apiserver are up")
@@ -120,8 +122,7 @@ class Node:
         for image in images:
             imported = self.run / "imported" / image.name
             if not imported.exists():
-                label = "--label=io.cri-containerd.image=managed"
-                self._ctr("images", "import", "--local", label, f"/mnt/images/{image.name}")
+                self.ctr("images", "import", "--local", MANAGED, f"/mnt/images/{image.name}")
                 imported.touch()
                 self._done(f"{image.stem.rpartition('-')[0]} imported ({image.stat().st_size / 1e6:.0f} MB)")
 
@@ -182,7 +183,7 @@ class Node:
         command = self.cell.on_its_network(programs() / "kubectl", *arguments)
         return run(command, self.environment, check, input)
 
-    def _ctr(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def ctr(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         ctr = ["/mnt/bin/ctr", f"--address={daemons.CONTAINERD}", "--namespace=k8s.io", *arguments]
         return run(self.cell.within(*ctr), None, check)
 
