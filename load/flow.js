@@ -13,6 +13,7 @@ export const BUYERS = Number(__ENV.BUYERS || 1000);
 export const RUNNERS = Number(__ENV.RUNNERS || 1); // of equal segments; `parallelism` of a TestRun
 export const SEED = Number(__ENV.SEED || 1);
 export const RAMP_SECONDS = Number(__ENV.RAMP_SECONDS || 10);
+const THINK_SECONDS = Number(__ENV.THINK_SECONDS || 0); // inside, before seats are held: so long on average
 const CONTESTED = __ENV.CONTESTED || 'front'; // the section that everybody wants
 const FINAL = ['paid', 'declined', 'refused', 'refunded'];
 
@@ -188,6 +189,7 @@ export function claim(buyer) {
 
 // hold: the favourite seats first, then what the map shows free, then whatever there is.
 function choose(buyer) {
+  if (THINK_SECONDS) sleep(THINK_SECONDS * (0.5 + buyer.random()));
   for (let tries = 0; ; tries++) {
     const map = look(buyer);
     const wish = tries < 3 ? seatsWished(buyer, map, tries === 0) : { count: 1 + (tries === 3 && buyer.plan.pair) };

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import httpx2
 import msgspec
 
-from boxoffice.errors import BadInput
+from boxoffice.errors import BadInput, told
 from boxoffice.rangeexport import read_export
 from boxoffice.spec import Signal
 
@@ -35,7 +35,7 @@ async def ask_prometheus(url: str, wanted: dict[str, str], begin: float, end: fl
         async with httpx2.AsyncClient(base_url=url, timeout=SECONDS) as client:
             return {name: await _ask(client, query, begin, end) for name, query in wanted.items()}
     except (httpx2.HTTPError, msgspec.MsgspecError) as error:
-        raise BadInput(f"{url}: no answer of query_range: {error or type(error).__name__}") from None
+        raise BadInput(f"{url}: no answer of query_range: {told(error)}") from None
 
 
 async def _ask(client: httpx2.AsyncClient, query: str, begin: float, end: float) -> Curve:

@@ -32,6 +32,11 @@ import msgspec
 PROBLEM_TYPE = "https://boxoffice.dev/problems/"
 
 
+def told(error: Exception) -> str:
+    """What somebody else's error says; many a timeout says nothing, then its name."""
+    return str(error) or type(error).__name__
+
+
 class BoxofficeError(Exception):
     """The root: carries what a problem document (RFC 9457) needs.
 

@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka.client import AIOKafkaClient  # type: ignore[import-untyped]
 from aiokafka.errors import KafkaConnectionError, KafkaError  # type: ignore[import-untyped]
 
-from boxoffice.errors import BadInput, LogUnavailable
+from boxoffice.errors import BadInput, LogUnavailable, told
 from boxoffice.settings import Settings
 
 SCHEME = "kafka://"
@@ -70,7 +70,7 @@ def as_log_unavailable() -> Iterator[None]:
     try:
         yield
     except (KafkaError, OSError, TimeoutError) as error:
-        raise LogUnavailable(f"the event log is out of reach: {error or type(error).__name__}") from error
+        raise LogUnavailable(f"the event log is out of reach: {told(error)}") from error
 
 
 async def ask(client: AIOKafkaClient, request: Any) -> Any:

@@ -11,6 +11,7 @@ import httpx2
 import msgspec
 
 from boxoffice.check import Check, failed, ok, warning
+from boxoffice.errors import told
 from boxoffice.spec import Signal
 
 SECONDS = 5.0
@@ -65,7 +66,7 @@ async def _fault(client: httpx2.AsyncClient, query: str, stale_seconds: float) -
         looking_back = {"lookback_delta": f"{stale_seconds:.0f}s"}  # a sample that is older counts as none
         answer = await _asked(client, "/api/v1/query", {"query": query, **looking_back})
     except (httpx2.HTTPError, msgspec.MsgspecError) as error:
-        return f"no answer: {error or type(error).__name__}"
+        return f"no answer: {told(error)}"
     if answer.status != "success":
         return answer.error
     result = answer.data.result
@@ -95,7 +96,7 @@ async def _alert_route(client: httpx2.AsyncClient) -> Check:
         answer = await client.get(f"{urls[0]}/api/v2/receivers")
         names = [each.name for each in msgspec.json.decode(answer.content, type=list[_Receiver])]
     except (httpx2.HTTPError, msgspec.MsgspecError) as error:
-        return warning("alert route", f"cannot be seen: {error or type(error).__name__}", mend)
+        return warning("alert route", f"cannot be seen: {told(error)}", mend)
     return ok("alert route", f"{len(urls)} Alertmanager, receivers: {', '.join(names)}")
 
 

@@ -19,7 +19,7 @@ from boxoffice.audit import audit
 from boxoffice.console import Office
 from boxoffice.effects import sink_of
 from boxoffice.erasing import erase
-from boxoffice.errors import BoxofficeError
+from boxoffice.errors import BoxofficeError, told
 from boxoffice.eventlog import EventLog, open_log
 from boxoffice.gateway import PaymentGateway, open_gateway
 from boxoffice.sale import ConcertSale, Metadata
@@ -93,7 +93,7 @@ class Buyer:
                     method, f"/api/v1/sales/{self.sale}{path}", headers=self.headers, **request
                 )
             except httpx2.TransportError as error:
-                last = str(error) or type(error).__name__
+                last = told(error)
             else:
                 last = f"{answer.status_code} {answer.text[:300]}"
                 if answer.is_success and until(body := answer.json()):

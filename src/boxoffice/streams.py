@@ -22,7 +22,7 @@ import msgspec
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from boxoffice.errors import LogUnavailable, StoreUnavailable
+from boxoffice.errors import LogUnavailable, StoreUnavailable, told
 from boxoffice.eventlog import REBALANCES, Assigned, Headers, Position, Record, Revoked, published
 from boxoffice.pipe import ReplyError
 from boxoffice.settings import Settings
@@ -59,7 +59,7 @@ def _as_log_unavailable() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError, StoreUnavailable) as error:
-        raise LogUnavailable(f"the event log is out of reach: {error or type(error).__name__}") from error
+        raise LogUnavailable(f"the event log is out of reach: {told(error)}") from error
 
 
 class StreamsLog:

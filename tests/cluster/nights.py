@@ -37,10 +37,10 @@ ALIKE = dict.fromkeys(
 )
 """Buyers who do nothing but buy one seat: the pace is the door's alone."""
 AUTOSCALED = {"kind": "HPA", "minReplicas": 1, "maxReplicas": 4}
-BANK_MS = 6000
-"""And who stay inside for as long as a bank takes with its questions."""
+THINK_SECONDS = 8
+"""Between claim and hold: with nobody who thinks, there are hardly any inside."""
 BESIDE = ("OrderLatency", "SettleLag")
-"""Left out: they speak of a crowd on the same two cores, and of the slow bank. This night is about another limit."""
+"""Left out: they speak of a crowd on the same two cores. This night is about another limit."""
 
 
 Document = dict[str, Any]
@@ -193,7 +193,7 @@ async def faulted(box: Release, what: str) -> None:
 async def limited(box: Release) -> None:
     """First by the signals; then by hand, at twice the pace that they settled on."""
     with capped(box, f"{round(CAP * 1000)}m"):
-        auto = await paced(box, "capped-auto", {"mode": "Auto", "initialActive": 40, "minActive": 5})
+        auto = await paced(box, "capped-auto", {"mode": "Auto", "initialActive": 30, "minActive": 5})
         await paced(box, "capped-manual", {"mode": "Manual", "perMinute": 2 * auto["steady"]["callsPerMinute"]})
 
 
@@ -204,7 +204,7 @@ async def paced(box: Release, name: str, admission: dict[str, Any]) -> Document:
     night.document["spec"]["signals"] = [{**signals[0], "query": share}] + [
         signal for signal in signals[1:] if signal["name"] not in BESIDE
     ]
-    night.begin(ramp_seconds=120, SHARES=json.dumps(ALIKE), END_SECONDS="540")
+    night.begin(ramp_seconds=120, SHARES=json.dumps(ALIKE), END_SECONDS="540", THINK_SECONDS=str(THINK_SECONDS))
     found = await night.end()
     called = sorted(story.called_at_ms / 1000 - night.opens_at for story in found.stories if story.called_at_ms)
     use = [(at, value) for at, value in night.curve(share) if 0 <= at <= called[-1]]
@@ -238,9 +238,8 @@ def main(*whats: str) -> None:
     with ExitStack() as stack:
         cluster = stack.enter_context(reached())
         box = Release(cluster, stack.enter_context(cluster.namespace()))
-        bank = {"latencyMs": BANK_MS} if "capped" in whats else {}
         app: Values = {"autoscaling": AUTOSCALED} if "autoscaled-1-4-2" in whats else {"replicas": 3}
-        box.install({"dev": {"enabled": True}, "app": app, "settle": {"replicas": 2}, "gateway": bank})
+        box.install({"dev": {"enabled": True}, "app": app, "settle": {"replicas": 2}})
         for what in whats:
             if what in NIGHTS:
                 asyncio.run(NIGHTS[what](box))

@@ -25,6 +25,8 @@ def main() -> None:
     nights = {name: read(name) for name in ("night-1", "night-2", "night-3")}
     cores = [Series(name, percent(night["mysqld"]["every5s"])) for name, night in nights.items()]
     draw("night", "mysqld, % of one core, every 5 s", [*cores, level("the most it may take", 40, cores)])
+    use = [Series(mode, percent(read(f"capped-{mode.lower()}")["use"])) for mode in ("Auto", "Manual")]
+    draw("capped", "mysqld, % of the CPU that it may use", [*use, level("setpoint", 70, use)])
 
 
 def read(name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from boxoffice import errors
-from boxoffice.errors import PROBLEM_TYPE, BoxofficeError, Conflict, TooMany, Unavailable
+from boxoffice.errors import PROBLEM_TYPE, BoxofficeError, Conflict, TooMany, Unavailable, told
 
 CONTRACT = {
     "BadInput": (400, "bad_input"),
@@ -66,3 +66,8 @@ def test_a_code_may_be_narrower_than_its_kind() -> None:
 def test_whoever_is_turned_away_for_now_hears_until_when() -> None:
     assert Unavailable("x").retry_after == 2
     assert TooMany("x").retry_after is None
+
+
+@pytest.mark.parametrize(("error", "says"), [(TimeoutError(), "TimeoutError"), (OSError("no route"), "no route")])
+def test_an_error_that_says_nothing_is_told_by_its_name(error: Exception, says: str) -> None:
+    assert told(error) == says
