@@ -106,17 +106,18 @@ class Turnstile:
                 self.sold, self.seats, self.paid = self.sold + taken, self.seats + taken, self.paid + 1
 
     def _claim(self) -> None:
-        self._door.extend(self._coming.pop(round(self.now / BEAT), ()))
-        most, tau = self.pacing.most_inside(self.target), self.tau
+        come = self._coming.pop(round(self.now / BEAT), ())
+        for cohort in come:
+            self.tau = self.pacing.claim_delay(self.tau, self.now - cohort.at)
+        self._door.extend(come)
+        most = self.pacing.most_inside(self.target)
         while self._door and self.inside + 1 <= most:
             cohort = self._door.popleft()
             cohort.claims += 1
-            tau = self.pacing.claim_delay(tau, self.now - cohort.at)
             self.inside += 1
             self._outstanding -= not cohort.lapsed
             stay = min(self.session_seconds, self.rng.lognormvariate(self._level, self.world.stay_spread))
             self._leaving[int((self.worked + stay) / BEAT) + 1] += 1
-        self.tau = tau
 
     def _lapse(self) -> None:
         clock = self.now - self.stopped

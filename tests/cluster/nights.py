@@ -198,7 +198,7 @@ async def limited(box: Release) -> None:
 
 
 async def paced(box: Release, name: str, admission: dict[str, Any]) -> Document:
-    night = Night(box, name, buyers=2400, seats=3000, admission=admission)
+    night = Night(box, name, buyers=1700, seats=2500, admission=admission)
     signals = night.document["spec"]["signals"]
     share = f"{signals[0]['query']} / {CAP}"
     night.document["spec"]["signals"] = [{**signals[0], "query": share}] + [

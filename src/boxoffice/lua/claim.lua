@@ -26,6 +26,11 @@ elseif tonumber(mine) ~= n then
   return { 'stale' }
 end
 if n > tonumber(v[2]) or epoch < 2 then return { 'waiting' } end
+local cohort = redis.call('ZRANGEBYSCORE', P .. 'calls', n, '+inf', 'LIMIT', 0, 1)[1]
+local called_ms = cohort and tonumber(string.match(cohort, '^%d+')) or NOW
+if cohort and not redis.call('ZSCORE', P .. 'door', place) then -- who waits at the door had come before
+  redis.call('HSET', SALE, 'tau', claim_delay(tonumber(v[6]), (NOW - called_ms) / 1000))
+end
 if active() + 1 > most_inside(target()) then
   redis.call('ZADD', P .. 'door', n, place)
   redis.call('HSET', P .. 'door_seen', place, NOW)
@@ -35,13 +40,7 @@ end
 redis.call('ZREM', P .. 'line', place)
 redis.call('ZREM', P .. 'door', place)
 redis.call('HDEL', P .. 'door_seen', place)
-local called_ms = NOW
-local cohort = redis.call('ZRANGEBYSCORE', P .. 'calls', n, '+inf', 'LIMIT', 0, 1)[1]
-if cohort then
-  called_ms = tonumber(string.match(cohort, '^%d+'))
-  redis.call('HINCRBY', P .. 'claims', cohort, 1)
-  redis.call('HSET', SALE, 'tau', claim_delay(tonumber(v[6]), (NOW - called_ms) / 1000))
-end
+if cohort then redis.call('HINCRBY', P .. 'claims', cohort, 1) end
 local sid = add('sid', 1)
 local until_ms = NOW + tonumber(v[3])
 start_session(place, sid, n, until_ms)

@@ -7,10 +7,11 @@ local function most_inside(goal)
   return math.max(1, 1.1 * goal)
 end
 
--- u = clamp((D + (A* + D tau - A - E) / T_fill) / s, 0, u_max), in buyers a second.
+-- u = max(0, D + min((A* + D tau - A - E) / T_fill, fill_max)) / s, in buyers a second. What is bounded is how fast a
+-- gap is filled: whoever leaves is made up for at any pace, and with whoever does not come.
 local function calls_per_second(goal, inside, coming, departures, tau, share)
-  local u = (departures + (goal + departures * tau - inside - coming) / T_FILL) / share
-  return math.max(0, math.min(u, math.max(1, 2 * goal / T_FILL)))
+  local fill = (goal + departures * tau - inside - coming) / T_FILL
+  return math.max(0, departures + math.min(fill, math.max(1, 2 * goal / T_FILL))) / share
 end
 
 -- Of a wish such as 3.7 the whole numbers that `most` allows, and what is carried to the next beat.
@@ -19,14 +20,16 @@ local function whole_calls(wish, most)
   return k, math.min(1, math.max(0, wish - math.max(0, k)))
 end
 
--- One more cohort is past its claim time; older ones count less.
+-- One more cohort is past its claim time; older ones count less, and small ones for longer.
 local function learned(called, claimed, cohort, came)
-  return called * 0.98 + cohort, claimed * 0.98 + math.min(cohort, came)
+  local kept = math.max(0.98, 1 - cohort / 200)
+  return called * kept + cohort, claimed * kept + math.min(cohort, came)
 end
 
--- The share of called buyers who come.
+-- The share of called buyers who come. Until something is known everybody does; five who came stand for that, and
+-- are forgotten, or few would be inside for good where few come.
 local function show_rate(called, claimed)
-  local prior = 5 -- five buyers who came: until something is known, everybody comes
+  local prior = 5 * math.exp(-called / 25)
   return math.max(0.2, math.min(1, (claimed + prior) / (called + prior)))
 end
 
