@@ -41,6 +41,7 @@ come after the target, half is enough, as for Netflix' limiters."""
 DRAINING_OVER = 1.08
 """With more inside than this times the target the last cut is still being carried out. With 1.1, which the door lets
 in, the next cuts came before those at the door were through: 340 s to settle on half the capacity, not 160."""
+UNSEEN = "the last brake is still to be seen"
 STOP_SECONDS = 30.0
 """How long admission stops for one measurement of too many errors."""
 DECAY_SECONDS = 60.0
@@ -194,9 +195,17 @@ class _Step:
             error=round(self.error, 6),
             probing=self.probing,
             inside=self.load.active if self.due or self.state.inside is None else self.state.inside,
-            braked=self.now if self.due and self.brakes and move < 0 else self.state.braked,
+            braked=self.now if self.due and self._cutting(bar, move) else self.state.braked,
         )
         return state, _decision(state, self.found, self.rules, int(target), limit, self._words(why, target))
+
+    def _cutting(self, bar: str, move: float) -> bool:
+        """A brake, or its effect under way."""
+        return (self.brakes and move < 0) or (bar == "Draining" and self._unseen())
+
+    def _unseen(self) -> bool:
+        """What is measured lags behind those inside by a window: until then a brake is not judged."""
+        return self.now - self.state.braked < BRAKE_SECONDS
 
     def _smoothed(self) -> float | None:
         before, new = self.state.pressure, self.found.highest
@@ -226,7 +235,7 @@ class _Step:
         if wish < 0:
             if load.active > DRAINING_OVER * self.before:
                 return "Draining", f"{load.active:,} are still inside after the last cut"
-            return "", ""
+            return (found.leader, UNSEEN) if self._unseen() else ("", "")
         if self.now < state.stop_until:
             return state.stop_by, f"{state.stop_by} stopped admission"
         if found.blind:
@@ -235,8 +244,8 @@ class _Step:
             return "SignalsStale", f"{', '.join(found.stale)} gave no number"
         if found.limit:
             return found.limit, f"{found.limit} is at {found.by_name[found.limit]:.2f} of its setpoint"
-        if self.now - state.braked < BRAKE_SECONDS:
-            return found.leader or "Draining", "the last brake is still to be seen"
+        if self._unseen():
+            return found.leader or "Draining", UNSEEN
         share = PROBE_SHARE if self.probing and load.waiting else DEMAND_SHARE
         if wish > 0 and load.active < share * self.before:
             return "Filling" if load.waiting else "Demand", f"only {load.active:,} are inside"

@@ -80,7 +80,7 @@ async def test_a_hall_of_100_sells_to_the_last_seat_when_a_third_of_the_buyers_d
             resource(
                 seats=100,
                 opens_in=4,
-                line={"claimSeconds": 10},
+                line={"claimSeconds": 30},
                 admission={"initialActive": 60, "maxActive": 60, "sessionSeconds": 20},
                 hold={"seconds": 5, "maxSeatsPerBuyer": 1},
             )

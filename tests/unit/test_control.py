@@ -102,12 +102,25 @@ def test_a_lag_only_limits() -> None:
 def test_a_brake_halves_at_most_and_waits_to_be_seen() -> None:
     slow: dict[str, float | None] = {"Latency": 30.0}
     (first, _), (second, _), (third, _), (fourth, _) = steps(begin(1000, NOW), RULES, slow, slow, slow, slow)
-    assert first.target == 500
-    assert 325 <= second.target <= 500
-    assert third.target < second.target
+    assert first.target == second.target == third.target == 500
+    assert fourth.target < 500
     assert fourth.braked == first.braked + 30
     calm = decide(first, read(first.at + 10, DatabaseCpu=0.1), full(first), RULES, first.at + 10)[1]
     assert calm.active_target == 500, "it rose before the brake could be seen"
+
+
+def test_a_brake_is_seen_only_when_as_many_have_left() -> None:
+    slow: dict[str, float | None] = {"Latency": 30.0}
+    [(state, _)] = steps(begin(1000, NOW), RULES, slow)
+    for seconds in (10, 20, 30, 40, 50):
+        draining = Load(state="open", active=900, waiting=1000)
+        state, decision = decide(state, read(NOW + 10 + seconds, **slow), draining, RULES, NOW + 10 + seconds)
+        assert (state.target, decision.limited_by) == (500, "Draining")
+    for seconds in (60, 70):
+        state, decision = decide(state, read(NOW + 10 + seconds, **slow), full(state), RULES, NOW + 10 + seconds)
+        assert (state.target, decision.limited_by) == (500, "Latency"), "what is measured is older than that"
+    state, _ = decide(state, read(NOW + 90, **slow), full(state), RULES, NOW + 90)
+    assert state.target < 500
 
 
 def test_errors_stop_for_half_a_minute_and_only_a_new_measurement_renews_it() -> None:
