@@ -33,6 +33,8 @@ PROBE_BELOW, PROBE_GAIN, PROBE_GOAL = 0.5, 0.36, 0.92
 """The start: from below half of the setpoint the target grows by e^0.36 a step to where 92 % is to be expected. Without
 that expectation a gain of 0.5 overshot by half, and one of 0.25 took up to 240 s from 2 % of the capacity."""
 SMOOTHING = 0.5
+PRESSURE_MOST = 3.0
+"""A latency of thirty times its setpoint must not brake for a minute after it is over; any above two halves."""
 BRAKE_OVER, BRAKE_MOST, BRAKE_SECONDS = 1.5, 0.5, 30.0
 """One cut, to half at most, in the time that it takes to be seen: as TCP cuts once a round trip."""
 DEMAND_SHARE, PROBE_SHARE = 0.8, 0.5
@@ -209,7 +211,10 @@ class _Step:
 
     def _smoothed(self) -> float | None:
         before, new = self.state.pressure, self.found.highest
-        return new if before is None or new is None else SMOOTHING * new + (1 - SMOOTHING) * before
+        if new is None:
+            return None
+        new = min(new, PRESSURE_MOST)
+        return new if before is None else SMOOTHING * new + (1 - SMOOTHING) * before
 
     def _expected(self) -> float:
         """The pressure when all of the target are inside; a start is too quick to wait for it."""
