@@ -11,13 +11,14 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from tests.cluster.incidents import allow_at_most, capped, deleting, lose_engine, scale, until_scaled, without
-from tests.cluster.night import Found, Night
+from tests.cluster.night import SCRAPE_SECONDS, Found, Night
 from tests.cluster.programs import ROOT
 from tests.cluster.release import Release, Values
 from tests.cluster.upgrade import beside, there_and_back, versions
@@ -224,11 +225,18 @@ def steady(use: Sequence[tuple[float, float]], called: Sequence[float]) -> Docum
         "from": begin,
         "to": round(called[-1]),
         "callsPerMinute": round(60 * sum(at >= begin for at in called) / (called[-1] - begin)),
-        "meanUse": round(sum(settled) / len(settled), 3),
+        "meanUse": round(fmean(settled), 3),
         "mostUse": max(settled),
         "leastUse": min(settled),
         "within10Percent": round(near / len(settled), 2),
+        "meanOfEachMinute": [round(fmean(minute), 3) for minute in _minutes(settled)],
     }
+
+
+def _minutes(settled: Sequence[float]) -> Iterator[Sequence[float]]:
+    """Whole ones."""
+    count = 60 // SCRAPE_SECONDS
+    return (settled[at : at + count] for at in range(0, len(settled) - count + 1, count))
 
 
 NIGHTS = {"night": full_night, "prescaled": prescaled, "upgrade": upgraded, "capped": limited}
