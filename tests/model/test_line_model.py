@@ -271,3 +271,38 @@ def test_a_large_cohort_lapses_whole_though_one_of_it_knocks(workshop: Workshop)
     assert sale.scores("line") == {places[1]: 2}
     sale.pass_time(CLAIM_MS)
     assert sale.scores("line") == {}
+
+
+def test_who_waits_at_the_door_was_called_when_it_was(workshop: Workshop) -> None:
+    """Also when that cohort is past its time, and others were called since."""
+    sale = workshop.sale(
+        line={"claimSeconds": CLAIM_MS // 1000},
+        admission={"initialActive": 3, "maxActive": 100, "sessionSeconds": 300},
+        abuse={"joinsPerMinutePerAddress": 1000},
+    )
+    sale.pass_time(1000)
+    places = [f"place-{n:010d}".encode() for n in range(40)]
+    joined = [sale.call("join", place, "10.0.0.1", "") for place in places]
+    while sale.field("called") < 2:
+        sale.pass_time(250)
+    called_by = sale.now
+    sale.set_target(1)
+
+    def claim(nth: int) -> list[Any]:
+        _, number, _, epoch, issued, _ = joined[nth]
+        return sale.call("claim", places[nth], number, epoch, issued)
+
+    assert claim(0)[0] == b"ok"
+    delay = sale.field("tau")
+    assert claim(1) == [b"crowded"]
+    for _ in range(3):
+        sale.set_target(30)
+        sale.pass_time(CLAIM_MS // 2)  # with room, the time to claim runs
+        sale.set_target(1)
+        assert claim(1) == [b"crowded"]
+    assert sale.field("tau") == delay, "it had come long before"
+    sale.set_target(30)
+    assert sale.redis.zcount(sale.key("calls"), 3, "+inf"), "others were called since"
+    status, _, _, called_ms, _ = claim(1)
+    assert status == b"ok"
+    assert called_ms <= called_by

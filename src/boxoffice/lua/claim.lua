@@ -27,20 +27,23 @@ elseif tonumber(mine) ~= n then
 end
 if n > tonumber(v[2]) or epoch < 2 then return { 'waiting' } end
 local cohort = redis.call('ZRANGEBYSCORE', P .. 'calls', n, '+inf', 'LIMIT', 0, 1)[1]
-local called_ms = cohort and tonumber(string.match(cohort, '^%d+')) or NOW
-if cohort and not redis.call('ZSCORE', P .. 'door', place) then -- who waits at the door had come before
+local of_cohort = cohort and tonumber(string.match(cohort, '^%d+')) or NOW
+-- Who waits at the door came before, and the cohort that called it may be past its time.
+local knocked = tonumber(redis.call('HGET', P .. 'door_called', place))
+local called_ms = knocked or of_cohort
+if cohort and not knocked then
   redis.call('HSET', SALE, 'tau', claim_delay(tonumber(v[6]), (NOW - called_ms) / 1000))
 end
 if active() + 1 > most_inside(target()) then
   redis.call('ZADD', P .. 'door', n, place)
   redis.call('HSET', P .. 'door_seen', place, NOW)
+  redis.call('HSETNX', P .. 'door_called', place, called_ms)
   return { 'crowded' }
 end
 
 redis.call('ZREM', P .. 'line', place)
-redis.call('ZREM', P .. 'door', place)
-redis.call('HDEL', P .. 'door_seen', place)
-if cohort then redis.call('HINCRBY', P .. 'claims', cohort, 1) end
+leave_door(place)
+if cohort and called_ms == of_cohort then redis.call('HINCRBY', P .. 'claims', cohort, 1) end
 local sid = add('sid', 1)
 local until_ms = NOW + tonumber(v[3])
 start_session(place, sid, n, until_ms)

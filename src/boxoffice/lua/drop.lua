@@ -3,8 +3,8 @@
 -- ARGV: run_id, keys to remove beside the fixed ones ...
 -- Returns ok
 for i = 2, #ARGV do redis.call('DEL', ARGV[i]) end
-for _, name in ipairs({ 'spec', 'line', 'session', 'sessions', 'overstay', 'busy', 'door', 'door_seen', 'calls', 'cohort',
-  'claims', 'map', 'owner', 'holds', 'hold_until', 'mine', 'count', 'unpublished', 'events', 'witness' }) do
+for _, name in ipairs({ 'spec', 'line', 'session', 'sessions', 'overstay', 'busy', 'door', 'door_seen', 'door_called',
+  'calls', 'cohort', 'claims', 'map', 'owner', 'holds', 'hold_until', 'mine', 'count', 'unpublished', 'events', 'witness' }) do
   redis.call('UNLINK', P .. name)
 end
 redis.call('DEL', SALE)

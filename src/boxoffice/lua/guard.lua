@@ -227,6 +227,13 @@ local function free_hold(id, hold)
   forget_holds({ [id] = hold })
 end
 
+-- In, gone or lapsed.
+local function leave_door(place)
+  redis.call('ZREM', P .. 'door', place)
+  redis.call('HDEL', P .. 'door_seen', place)
+  redis.call('HDEL', P .. 'door_called', place)
+end
+
 -- One more order of this place is unsettled.
 local function busy(place)
   redis.call('HINCRBY', P .. 'busy', place, 1)

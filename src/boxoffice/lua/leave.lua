@@ -6,8 +6,7 @@ if bad then return bad end
 local place, n = ARGV[2], tonumber(ARGV[3])
 local mine = redis.call('ZSCORE', P .. 'line', place)
 if mine and tonumber(mine) == n then redis.call('ZREM', P .. 'line', place) end
-redis.call('ZREM', P .. 'door', place)
-redis.call('HDEL', P .. 'door_seen', place)
+leave_door(place)
 local session = redis.call('HGET', P .. 'session', place)
 if session and string.match(session, ':(%d+)$') == ARGV[3] then
   for _, id in ipairs(holds_of(place)) do

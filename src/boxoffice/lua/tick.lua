@@ -65,8 +65,7 @@ local function lapse_places(upto)
   for _, place in ipairs(redis.call('ZRANGEBYSCORE', P .. 'line', '-inf', upto, 'LIMIT', 0, most)) do
     if not knocking(place) then
       redis.call('ZREM', P .. 'line', place)
-      redis.call('ZREM', P .. 'door', place)
-      redis.call('HDEL', P .. 'door_seen', place)
+      leave_door(place)
       removed = removed + 1
     end
   end
@@ -95,8 +94,7 @@ local function sweep_door()
   for _, place in ipairs(redis.call('ZRANGE', P .. 'door', 0, 19)) do
     if not knocking(place) then
       redis.call('ZREM', P .. 'line', place)
-      redis.call('ZREM', P .. 'door', place)
-      redis.call('HDEL', P .. 'door_seen', place)
+      leave_door(place)
       add('lapses', 1)
     end
   end
