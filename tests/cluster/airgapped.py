@@ -52,7 +52,7 @@ def bring(node: Node, folder: Path, name: str, digest: str) -> None:
     repository = name.rpartition(":")[0]
     if digest:
         [archive] = folder.glob(f"{repository}-{__version__}-*.oci.tar")
-        given = name
+        given = f"docker.io/library/{name}"
     else:
         [archive] = Images(say).make([SAME_SERVERS[repository]])
         given = f"localhost/boxoffice/{SAME_SERVERS[repository]}:dev"
@@ -65,7 +65,6 @@ def bring(node: Node, folder: Path, name: str, digest: str) -> None:
     if digest not in told:
         raise NodeError(f"{archive.name} is not {digest}: {told}")
     node.ctr("images", "tag", given, f"{REGISTRY}/{name}")
-    node.ctr("images", "rm", given)
     say(f"{REGISTRY}/{name} {digest}")
 
 
