@@ -16,6 +16,8 @@ from boxoffice.spec import Signal
 
 SECONDS = 5.0
 ALERTS_PATH = "/api/v2/alerts"
+IDLE = "NaN"
+"""What a query says that divides by what has not happened yet: the operator takes it for no reason to brake."""
 NO_URL = "set prometheusUrl in the chart's values (BOXOFFICE_PROMETHEUS_URL)"
 
 
@@ -55,7 +57,12 @@ async def prometheus_checks(url: str, signals: Sequence[Signal]) -> AsyncIterato
 
 async def _signal(client: httpx2.AsyncClient, signal: Signal) -> Check:
     name = f"signal {signal.name}"
-    if fault := await _fault(client, signal.query, signal.stale_seconds):
+    fault = await _fault(client, signal.query, signal.stale_seconds)
+    if fault == IDLE:
+        return warning(
+            name, f"{IDLE}: it has nothing to measure now", "look again while somebody buys; a rehearsal does"
+        )
+    if fault:
         return failed(name, fault, f"try the query in Prometheus, and mend it in spec.signals: {signal.query}")
     return ok(name, "one fresh number")
 
@@ -80,6 +87,8 @@ async def _fault(client: httpx2.AsyncClient, query: str, stale_seconds: float) -
 
 def _stale_or_no_number(sample: Any, stale_seconds: float) -> str:
     at, text = sample
+    if text == IDLE:
+        return IDLE
     if not math.isfinite(float(text)):
         return f"{text} is no number"
     age = time.time() - float(at)

@@ -239,7 +239,8 @@ ANSWERS: dict[str, list[tuple[float, str]]] = {
     "good": [(0, "0.7")],
     "none": [],
     "two": [(0, "1"), (0, "2")],
-    "nan": [(0, "NaN")],
+    "idle": [(0, "NaN")],
+    "infinite": [(0, "+Inf")],
     "old": [(3600, "0.7")],
 }
 """By query: ages in seconds, and values."""
@@ -262,16 +263,17 @@ async def test_every_signal_must_be_one_fresh_number(
 ) -> None:
     signals = [
         {"name": query, "kind": "Utilisation", "query": query, "setpoint": 700}
-        for query in ("good", "none", "two", "nan", "old", "bad")
+        for query in ("good", "none", "two", "idle", "infinite", "old", "bad")
     ]
     await lay_out(store, resource(signals=signals))
     url, _ = prometheus
     found = await looked(replace(settings, prometheus_url=url), Part.prometheus, sale=SALE)
     assert found["prometheus"].result == found["signal good"].result == "ok"
+    assert found["signal idle"].result == "warning"
     for query, says in {
         "none": "a vector of 0",
         "two": "a vector of 2",
-        "nan": "NaN is no number",
+        "infinite": "+Inf is no number",
         "old": "s old, more than 30 s",
         "bad": "parse error",
     }.items():
