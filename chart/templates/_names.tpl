@@ -39,6 +39,15 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
+{{/* Of pods that another version of ours must not begin anew: engines in the middle of a sale. */}}
+{{- define "boxoffice.lasting" -}}
+{{ include "boxoffice.selector" . }}
+app.kubernetes.io/part-of: boxoffice
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{/* (root, component) */}}
 {{- define "boxoffice.metadata" -}}
 name: {{ include "boxoffice.fullname" .root }}-{{ .component }}

@@ -237,3 +237,13 @@ def test_images(helm: Helm) -> None:
     assert all(image.startswith("registry.example.com/mirror/") for image in images)
     assert len(images) == 6
     assert all(pod["imagePullSecrets"] == [{"name": "pull"}] for pod in pods.values())
+
+
+def test_another_version_begins_no_engine_anew(helm: Helm) -> None:
+    """Not even one for development: it would be in the middle of a sale."""
+    this, other = (helm.template({"dev.enabled": True, "image.tag": tag}) for tag in ("1.0.0", "1.1.0"))
+    for component in ("valkey", "kafka", "mysql"):
+        template = this.get("StatefulSet", component)["spec"]["template"]
+        assert template == other.get("StatefulSet", component)["spec"]["template"]
+    template = this.get("Deployment", "prometheus")["spec"]["template"]
+    assert template == other.get("Deployment", "prometheus")["spec"]["template"]
