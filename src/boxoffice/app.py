@@ -37,6 +37,9 @@ from boxoffice.traffic import Step, Traffic
 from boxoffice.vitals import watch_loop
 from boxoffice.wire import Json, header, on_error
 
+READY_PATH = "/readyz"
+"""Counted as no traffic: a kubelet that is told to wait is no buyer who met a fault."""
+
 log = logging.getLogger(__name__)
 
 
@@ -95,7 +98,9 @@ class _App(Starlette):
             sale, _, rest = scope["path"][len(PREFIX) :].partition("/")
             shortcut = api.SHORTCUTS.get((scope["method"], rest))
         if shortcut is None:
-            return await super().__call__(scope, receive, self.traffic.counted(self.access.noted(scope, send)))
+            if scope["path"] != READY_PATH:
+                send = self.traffic.counted(self.access.noted(scope, send))
+            return await super().__call__(scope, receive, send)
         began, (step, handler), request = time.perf_counter(), shortcut, Request(scope, receive)
         wanted = request.method == "POST" and tracing.tracing()
         traced = tracing.request(step, header(scope, b"traceparent")) if wanted else None
@@ -125,7 +130,7 @@ def _assemble(lifespan: Callable[[_App], AbstractAsyncContextManager[None]]) -> 
         routes=[
             *api.routes,
             Route("/livez", _livez, methods=["GET"]),
-            Route("/readyz", _readyz, methods=["GET"]),
+            Route(READY_PATH, _readyz, methods=["GET"]),
             Route("/metrics", _metrics, methods=["GET"]),
             Route("/openapi.json", _openapi, methods=["GET"]),
             *pages.routes(pages.PAGES, "/concerts"),

@@ -143,6 +143,18 @@ async def test_the_page_is_bounded_and_all_of_it_in_the_table(valkey: EmbeddedSt
     assert not [name for name, count in Counter(named).items() if count > 1], "each family once"
 
 
+async def test_what_a_kubelet_asks_is_no_traffic(valkey: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = [f'boxoffice_requests_total{{outcome="{outcome}",step="other"}}' for outcome in ("2xx", "5xx")]
+    async with open_pod(settings_of(valkey)) as pod:
+        first, second = await page(pod), await page(pod)
+        assert (await pod.client.get(f"{pod.url}/readyz")).status_code == 200
+        monkeypatch.setattr("boxoffice.app.STALE_SECONDS", -1.0)
+        assert (await pod.client.get(f"{pod.url}/readyz")).status_code == 503
+        third = await page(pod)
+    each = [value(second, name) - value(first, name) for name in counted]
+    assert [value(third, name) - value(second, name) for name in counted] == each
+
+
 def series(text: str) -> set[str]:
     """Without those of tests that ran in this process before: labels of settlement and operator."""
     lines = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
