@@ -9,6 +9,8 @@
 import exec from 'k6/execution';
 import { BUYERS, COMMON, arrivals, buy, lastMs, live, makeBuyer, sharesOf, thresholds } from './flow.js';
 
+export { setup } from './flow.js';
+
 const END_SECONDS = Number(__ENV.END_SECONDS || 600);
 const SHARES = sharesOf({ late: 0, contested: 0.3 });
 

@@ -40,6 +40,21 @@ export function sharesOf(changes) {
 
 const stories = new Counter('stories');
 
+const KNOWN_SECONDS = 50; // k6 itself stops a setup after 60
+
+// Before the crowd comes, all of BASES know the sale: pods look for new ones once a second.
+export function setup() {
+  const until = Date.now() + 1000 * KNOWN_SECONDS;
+  for (const base of BASES) {
+    let reply = http.get(addressOf(base, ''));
+    while (reply.status !== 200) {
+      if (Date.now() > until) throw new Error(`${base} does not know ${SALE}: ${reply.status} ${codeOf(reply)} ${reply.error}`);
+      sleep(0.1);
+      reply = http.get(addressOf(base, ''));
+    }
+  }
+}
+
 // Some thresholds hold where there is no sample: the count of stories cannot, and the others hang on it.
 export function thresholds(more) {
   const least = Math.max(1, Math.floor(BUYERS / RUNNERS));
@@ -342,7 +357,11 @@ export function send(buyer, step, method, path, body, token, key) {
 }
 
 function urlOf(buyer, path) {
-  return `${BASES[Math.floor(buyer.random() * BASES.length)]}/api/v1/sales/${SALE}${path}`;
+  return addressOf(BASES[Math.floor(buyer.random() * BASES.length)], path);
+}
+
+function addressOf(base, path) {
+  return `${base}/api/v1/sales/${SALE}${path}`;
 }
 
 function paramsOf(buyer, token, key) {

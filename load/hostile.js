@@ -12,6 +12,8 @@ import { Counter } from 'k6/metrics';
 import { b64decode, b64encode } from 'k6/encoding';
 import * as flow from './flow.js';
 
+export { setup } from './flow.js';
+
 const END_SECONDS = Number(__ENV.END_SECONDS || 300);
 const TRIES = Number(__ENV.TRIES || 40); // of each forger and hammerer
 const MOST_JOINS = 200;

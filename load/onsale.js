@@ -12,6 +12,8 @@ import { sleep } from 'k6';
 import exec from 'k6/execution';
 import { BUYERS, COMMON, buy, live, makeBuyer, sharesOf, thresholds } from './flow.js';
 
+export { setup } from './flow.js';
+
 const START_MS = Number(__ENV.START_MS || 0); // the first arrival, Unix ms; 0: when all are ready
 const END_SECONDS = Number(__ENV.END_SECONDS || 180);
 const SHARES = sharesOf();

@@ -8,6 +8,8 @@
 import exec from 'k6/execution';
 import { BUYERS, COMMON, Ended, RAMP_SECONDS, arrivals, buy, lastMs, live, makeBuyer, sharesOf, thresholds } from './flow.js';
 
+export { setup } from './flow.js';
+
 const LONGEST_SECONDS = Number(__ENV.LONGEST_SECONDS || 300);
 const END_SECONDS = Number(__ENV.END_SECONDS || RAMP_SECONDS + LONGEST_SECONDS);
 const INSIDE = Math.min(BUYERS, Math.ceil((BUYERS * LONGEST_SECONDS) / RAMP_SECONDS));

@@ -4,6 +4,7 @@ crowd's pod and what is called in the admin pod, the test does."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -46,6 +47,8 @@ class Stage:
         self.office, self.folder = office, folder
         self.stories, self.bin = folder / "stories", folder / "bin"
         self.namespace = office.account.namespace
+        self.started: list[subprocess.Popen[str]] = []
+        self._seen: set[str] = set()
         self._write_kubectl()
 
     @property
@@ -64,13 +67,26 @@ class Stage:
         env = {**self.cluster.environment, "PATH": f"{self.bin}:{self.cluster.environment['PATH']}", "COLUMNS": "200"}
         command = [*SALE_COMMAND, "rehearse", ORIGINAL, f"--namespace={self.namespace}", f"--buyers={BUYERS}", *words]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
+        self.started.append(subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True))
+        return self.started[-1]
 
     async def job(self) -> Resource:
+        """The next one; that of a test that failed may still be there."""
         async with asyncio.timeout(300):
-            while not (jobs := await asyncio.to_thread(self.cluster.select, "job", "", self.namespace)):
+            while not (new := await self._new_jobs()):
                 await asyncio.sleep(LOOK_SECONDS)
-        return jobs[0]
+        self._seen.add(new[0]["metadata"]["name"])
+        return new[0]
+
+    async def _new_jobs(self) -> list[Resource]:
+        jobs = await asyncio.to_thread(self.cluster.select, "job", "", self.namespace)
+        return [job for job in jobs if job["metadata"]["name"] not in self._seen]
+
+    def close(self) -> None:
+        for process in self.started:
+            process.kill()
+            if process.stdout and not process.stdout.closed:
+                process.communicate()
 
     async def play(self, job: Resource) -> int:
         """As the kubelet would; the app is elsewhere here, and half a minute of arrivals is long."""
@@ -112,7 +128,8 @@ async def stage(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) 
         }
         office.apply(deployment("app", 1), deployment("admin", 1), service)
         await office.until_condition("Ready", "True", name=ORIGINAL)
-        yield Stage(office, folder)
+        with contextlib.closing(Stage(office, folder)) as stage:
+            yield stage
 
 
 async def test_a_rehearsal_is_played_judged_and_leaves_nothing(stage: Stage, tmp_path: Path) -> None:
