@@ -6,10 +6,10 @@ import asyncio
 import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,20 +163,45 @@ async def test_what_a_hostile_crowd_tries_is_refused_and_the_others_buy(night: N
     assert "what must be refused is refused" in [promise.name for promise in found.verdict.promises]
 
 
-@pytest.fixture
-def silent() -> Iterator[str]:
-    """A server that takes connections, and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+@asynccontextmanager
+async def half_a_server(*statuses: bytes) -> AsyncIterator[str]:
+    """One that answers whoever reads, with one status after the other and at last always the same; nobody else."""
+    left = list(statuses)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET "):
+                status = left.pop(0) if len(left) > 1 else left[0]
+                writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\n\r\n{}")
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 @in_module
-async def test_a_crowd_of_which_nobody_tells_anything_has_failed(silent: str, tmp_path: Path) -> None:
+async def test_a_crowd_of_which_nobody_tells_anything_has_failed(tmp_path: Path) -> None:
     """Most of k6's thresholds hold where there is no sample."""
-    settings = {"BASES": silent, "BUYERS": "20", "RAMP_SECONDS": "1", "END_SECONDS": "3", "RUNNERS": "1"}
-    played = await asyncio.gather(*(play(tmp_path, crowd, settings) for crowd in CROWDS))
+    settings = {"BUYERS": "20", "RAMP_SECONDS": "1", "END_SECONDS": "3", "RUNNERS": "1"}
+    async with half_a_server(b"200 OK") as base:
+        played = await asyncio.gather(*(play(tmp_path, crowd, {"BASES": base, **settings}) for crowd in CROWDS))
     assert [each.code for each in played] == [99] * len(CROWDS), played
     assert all("stories" in each.log.splitlines()[-1] for each in played)
+
+
+@in_module
+async def test_a_crowd_waits_until_its_sale_is_known(tmp_path: Path) -> None:
+    """And comes then, though nobody lets it into the line here."""
+    settings = {"BUYERS": "2", "END_SECONDS": "3"}
+    async with half_a_server(b"404 Not Found", b"404 Not Found", b"200 OK") as base:
+        played = await play(tmp_path, "crowd", {"BASES": base, **settings})
+    assert (played.code, played.stories.read_text()) == (99, ""), played.log
+    async with half_a_server(b"404 Not Found") as base:
+        played = await play(tmp_path, "crowd", {"BASES": base, **settings})
+    assert played.code not in (0, 99)
+    assert f"{base} does not know crowd: 404" in played.log
 
 
 @pytest.mark.parametrize(("text", "says"), [("", "there is no story"), ('{"buyer": "x"}', "is not a file of buyers")])
