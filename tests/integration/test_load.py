@@ -194,14 +194,14 @@ async def test_a_crowd_of_which_nobody_tells_anything_has_failed(tmp_path: Path)
 @in_module
 async def test_a_crowd_waits_until_its_sale_is_known(tmp_path: Path) -> None:
     """And comes then, though nobody lets it into the line here."""
-    settings = {"BUYERS": "2", "END_SECONDS": "3"}
+    settings = {"BUYERS": "2", "RAMP_SECONDS": "1", "END_SECONDS": "3", "RUNNERS": "1"}
     async with half_a_server(b"404 Not Found", b"404 Not Found", b"200 OK") as base:
-        played = await play(tmp_path, "crowd", {"BASES": base, **settings})
+        played = await play(tmp_path, "onsale", {"BASES": base, **settings})
     assert (played.code, played.stories.read_text()) == (99, ""), played.log
     async with half_a_server(b"404 Not Found") as base:
-        played = await play(tmp_path, "crowd", {"BASES": base, **settings})
+        played = await play(tmp_path, "onsale", {"BASES": base, **settings})
     assert played.code not in (0, 99)
-    assert f"{base} does not know crowd: 404" in played.log
+    assert f"{base} does not know onsale: 404" in played.log
 
 
 @pytest.mark.parametrize(("text", "says"), [("", "there is no story"), ('{"buyer": "x"}', "is not a file of buyers")])
