@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import memory
 from boxoffice.console import examples
-from boxoffice.embedded import free_ports
+from boxoffice.ports import free_ports
 from boxoffice.settings import Settings
 from boxoffice.stack import environment
 from calls import Called

@@ -27,7 +27,7 @@ from rich.table import Table
 import inserts
 import sent
 from boxoffice.console import examples
-from boxoffice.embedded import Child, answers, free_ports
+from boxoffice.embedded import Child, answers
 from boxoffice.eventlog import EventLog, open_log, prepare_log
 from boxoffice.ledger import Ledger, open_ledger
 from boxoffice.local.kafka import LocalKafka
@@ -35,6 +35,7 @@ from boxoffice.local.mysql import LocalMySql
 from boxoffice.local.redis import LocalRedis
 from boxoffice.migrations import migrate
 from boxoffice.payments import OrderRequest, place_order
+from boxoffice.ports import free_ports
 from boxoffice.salerecords import now_ms
 from boxoffice.settings import Settings
 from boxoffice.stack import environment

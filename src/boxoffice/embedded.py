@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
-import random
 import shutil
 import signal
-import socket
 import sys
 import sysconfig
 import tempfile
@@ -25,11 +22,10 @@ from typing import Any
 import httpx2
 
 from boxoffice.errors import BadInput, BoxofficeError
+from boxoffice.ports import free_ports
 
 START_SECONDS = 90.0
 PROBE_SECONDS = 0.02
-PORTS = range(20_000, 32_000)
-"""Below the kernel's range for outgoing connections, so that nobody's connection takes a port before us."""
 
 # Run before the program itself, in its own process: asks the kernel for SIGTERM when the parent dies, then
 # becomes the program. (A `preexec_fn` would do it between fork and exec, which is unsafe beside threads.)
@@ -229,23 +225,6 @@ def data_folder(prefix: str, wanted: Path | None) -> Path:
         raise BadInput(f"{wanted} is not an empty directory")
     wanted.mkdir(parents=True, exist_ok=True)
     return wanted.resolve()
-
-
-def free_ports(count: int, preferred: Sequence[int] = ()) -> list[int]:
-    """Ports that nobody listens on now, all different; the preferred ones where they are free."""
-    wanted = dict.fromkeys([*preferred, *random.sample(PORTS, count + 100)])
-    ports = itertools.islice(filter(_is_free, wanted), count)
-    return list(ports)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 async def answers_ping(port: int, pid: int) -> bool:

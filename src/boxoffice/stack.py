@@ -15,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from boxoffice.embedded import Child, Stopped, answers, free_ports
+from boxoffice.embedded import Child, Stopped, answers
 from boxoffice.engines import Engines, Server, embedded
+from boxoffice.ports import free_ports
 from boxoffice.settings import Settings
 
 SERVE_PROCESSES = 2

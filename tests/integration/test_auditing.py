@@ -18,11 +18,11 @@ from prometheus_client import REGISTRY
 from boxoffice import sales
 from boxoffice.audit import Kind
 from boxoffice.auditing import LEASE_MS, Audits
-from boxoffice.embedded import free_ports
 from boxoffice.errors import StoreUnavailable
 from boxoffice.eventlog import open_log
 from boxoffice.gateway import open_gateway
 from boxoffice.ledger import Ledger
+from boxoffice.ports import free_ports
 from boxoffice.sale import parse_sale
 from boxoffice.settings import Settings
 from boxoffice.store import Store

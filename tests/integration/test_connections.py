@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx2
 import pytest_asyncio
 
-from boxoffice.embedded import Child, free_ports
+from boxoffice.embedded import Child
+from boxoffice.ports import free_ports
 
 MOST = 5
 SERVER = """

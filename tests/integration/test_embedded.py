@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from boxoffice.embedded import Child, EmbeddedStore, Stopped, free_ports, k6_binary, shipped
+from boxoffice.embedded import Child, EmbeddedStore, Stopped, k6_binary, shipped
 
 
 @pytest.fixture
@@ -87,19 +87,6 @@ async def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 async def says(child: Child, word: str) -> bool:
     return word in child.last_lines()
-
-
-def test_free_ports_differ_and_take_the_preferred_where_possible() -> None:
-    (wish,) = free_ports(1)
-    ports = free_ports(4, preferred=[wish])
-    assert ports[0] == wish
-    assert len(set(ports)) == 4
-
-
-def test_a_preferred_port_that_is_drawn_as_well_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    (wish,) = free_ports(1)
-    monkeypatch.setattr("random.sample", lambda ports, count: [wish, *ports[: count - 1]])
-    assert free_ports(2, preferred=[wish]).count(wish) == 1
 
 
 def test_finds_what_is_shipped() -> None:

@@ -29,12 +29,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from boxoffice.embedded import free_ports
 from boxoffice.errors import LogUnavailable
 from boxoffice.kafkaclient import ask, connection
 from boxoffice.kafkalog import KafkaLog
 from boxoffice.kafkatopics import prepare_topics
 from boxoffice.local.kafka import LocalKafka
+from boxoffice.ports import free_ports
 from boxoffice.settings import Settings
 from tests.integration.test_eventlog_contract import everything, member
 

@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from boxoffice.curves import ask_prometheus
-from boxoffice.embedded import free_ports
 from boxoffice.errors import BadInput
 from boxoffice.local.prometheus import LocalPrometheus
+from boxoffice.ports import free_ports
 from boxoffice.readings import Reading
 from boxoffice.spec import Signal
 from prometheus import MOST_BYTES, Prometheus, open_prometheus

@@ -10,9 +10,10 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
-from boxoffice.embedded import EmbeddedStore, free_ports
+from boxoffice.embedded import EmbeddedStore
 from boxoffice.errors import StoreUnavailable
 from boxoffice.local.redis import LocalRedis
+from boxoffice.ports import free_ports
 from boxoffice.settings import Settings
 from boxoffice.store import Store
 from tests.integration.house import SALE, resource

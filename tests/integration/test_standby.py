@@ -16,8 +16,9 @@ import pytest
 import sqlalchemy as sa
 
 from boxoffice.database import connect
-from boxoffice.embedded import Child, EmbeddedStore, free_ports
+from boxoffice.embedded import Child, EmbeddedStore
 from boxoffice.migrations import check_tables, migrate
+from boxoffice.ports import free_ports
 from boxoffice.settings import Settings
 from boxoffice.stack import environment
 

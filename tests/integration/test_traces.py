@@ -12,9 +12,10 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from boxoffice.embedded import EmbeddedStore, free_ports
+from boxoffice.embedded import EmbeddedStore
 from boxoffice.eventlog import prepare_log
 from boxoffice.local.kafka import LocalKafka
+from boxoffice.ports import free_ports
 from boxoffice.settings import Settings
 from boxoffice.store import Store
 from tests.integration.buyer import Buyer

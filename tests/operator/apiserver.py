@@ -13,8 +13,9 @@ from pathlib import Path
 import yaml
 
 from boxoffice import crd, definition
-from boxoffice.embedded import Child, answers, free_ports
+from boxoffice.embedded import Child, answers
 from boxoffice.kubeapi import Account, open_kube_api
+from boxoffice.ports import free_ports
 from tests.cluster.cluster import Cluster, Resource
 from tests.cluster.pki import Authority
 from tests.cluster.programs import ROOT, programs

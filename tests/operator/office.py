@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 
-from boxoffice.embedded import Child, answers, free_ports
+from boxoffice.embedded import Child, answers
 from boxoffice.kubeapi import Account
+from boxoffice.ports import free_ports
 from tests.cluster.cluster import Cluster, Resource
 from tests.cluster.programs import ROOT
 from tests.integration.house import SALE, House, open_house

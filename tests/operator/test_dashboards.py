@@ -6,9 +6,9 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
-from boxoffice.embedded import free_ports
 from boxoffice.kubeapi import Account
 from boxoffice.local.prometheus import LocalPrometheus
+from boxoffice.ports import free_ports
 from tests.integration.boards import buy, database_page, open_boards, targets
 from tests.integration.house import resource
 from tests.operator.apiserver import ApiServer

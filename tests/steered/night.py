@@ -16,10 +16,10 @@ from typing import Any
 import httpx2
 import yaml
 
-from boxoffice.embedded import free_ports
 from boxoffice.engines import production
 from boxoffice.local.mysql import LocalMySql
 from boxoffice.local.prometheus import LocalPrometheus
+from boxoffice.ports import free_ports
 from tests.cluster.cluster import Resource
 from tests.cluster.programs import ROOT
 from tests.operator.apiserver import ApiServer

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from boxoffice.embedded import Child, answers, free_ports
+from boxoffice.embedded import Child, answers
 from boxoffice.errors import BadInput
 from boxoffice.local import installed
+from boxoffice.ports import free_ports
 
 
 class LocalAlertmanager:

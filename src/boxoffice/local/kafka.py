@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from boxoffice.embedded import Child, free_ports
+from boxoffice.embedded import Child
 from boxoffice.errors import BadInput
 from boxoffice.local import installed
+from boxoffice.ports import free_ports
 
 # A small heap and the quick compiler: up in seconds, about 350 MiB. It says warnings, and when it serves.
 JAVA = (

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 import aiomysql  # type: ignore[import-untyped]
 import pymysql  # type: ignore[import-untyped]
 
-from boxoffice.embedded import Child, free_ports
+from boxoffice.embedded import Child
 from boxoffice.local import installed
+from boxoffice.ports import free_ports
 
 PASSWORD = "boxoffice"
 """Of both users; the server listens on 127.0.0.1 alone."""

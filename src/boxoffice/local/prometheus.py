@@ -8,9 +8,10 @@ from pathlib import Path
 
 import yaml
 
-from boxoffice.embedded import Child, answers, free_ports
+from boxoffice.embedded import Child, answers
 from boxoffice.errors import BadInput
 from boxoffice.local import installed
+from boxoffice.ports import free_ports
 
 SCRAPE = "1s"
 LOOKBACK = "30s"

@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from boxoffice.embedded import Child, Stopped, answers_ping, free_ports
+from boxoffice.embedded import Child, Stopped, answers_ping
 from boxoffice.errors import BadInput, StoreUnavailable
 from boxoffice.local import installed
 from boxoffice.pipe import Pipe, ReplyError, fields_of
+from boxoffice.ports import free_ports
 from boxoffice.storeurl import Access, Address
 
 FORM_SECONDS = 40.0
