@@ -52,7 +52,7 @@ def bring(node: Node, folder: Path, name: str, digest: str) -> None:
     repository = name.rpartition(":")[0]
     if digest:
         [archive] = folder.glob(f"{repository}-{__version__}-*.oci.tar")
-        given = f"docker.io/library/{name}"
+        given = f"localhost/{name}"
     else:
         [archive] = Images(say).make([SAME_SERVERS[repository]])
         given = f"localhost/boxoffice/{SAME_SERVERS[repository]}:dev"
