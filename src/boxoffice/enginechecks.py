@@ -12,7 +12,7 @@ from aiokafka.client import AIOKafkaClient  # type: ignore[import-untyped]
 from boxoffice.check import Check, failed, ok, warning
 from boxoffice.database import as_unavailable, connect
 from boxoffice.errors import Conflict, LedgerUnavailable
-from boxoffice.kafkaclient import as_log_unavailable, connection
+from boxoffice.kafkaclient import as_log_unavailable, begun, connection
 from boxoffice.kafkatopics import RETENTION, Topic, describe, notices_topic, orders_topic, safety, values_of
 from boxoffice.migrations import check_tables
 from boxoffice.node import warnings
@@ -58,7 +58,7 @@ async def look_at_topics(settings: Settings) -> list[TopicFacts]:
     with as_log_unavailable():
         client = AIOKafkaClient(**connection(settings))
         try:
-            await client.bootstrap()
+            await begun(client.bootstrap())
             return [await _look(client, name) for name in names]
         finally:
             await client.close()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import ssl
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +19,8 @@ SCHEME = "kafka://"
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 METADATA_MS = 30_000
 """How old our picture of the cluster may be while nothing tells us that it changed."""
+
+BEGIN_SECONDS = 1.0
 
 
 def connection(settings: Settings) -> dict[str, Any]:
@@ -71,6 +74,21 @@ def as_log_unavailable() -> Iterator[None]:
         yield
     except (KafkaError, OSError, TimeoutError) as error:
         raise LogUnavailable(f"the event log is out of reach: {told(error)}") from error
+
+
+async def begun(starting: Coroutine[Any, Any, None]) -> None:
+    """Who is cancelled while a client begins waits for it so long: aiokafka forgets the connection that it begins on
+    when it is cancelled itself, and leaves it open."""
+    task = asyncio.ensure_future(starting)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=BEGIN_SECONDS)
+        if task.done() and not task.cancelled():
+            task.exception()
+        raise
+    finally:
+        task.cancel()
 
 
 async def ask(client: AIOKafkaClient, request: Any) -> Any:

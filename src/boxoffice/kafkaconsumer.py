@@ -16,7 +16,7 @@ from aiokafka.structs import ConsumerRecord  # type: ignore[import-untyped]
 
 from boxoffice.errors import LogUnavailable
 from boxoffice.eventlog import REBALANCES, Assigned, EventLog, Record, Revoked
-from boxoffice.kafkaclient import as_log_unavailable, connection
+from boxoffice.kafkaclient import as_log_unavailable, begun, connection
 from boxoffice.settings import Settings
 from boxoffice.tasks import end
 
@@ -67,7 +67,7 @@ class KafkaConsumer:
         """One membership, on this log; it ends when the log was made anew. Raises KafkaError."""
         self._consumer = consumer = self._new_consumer()
         consumer.subscribe([self._log.topic], listener=_Listener(self, log_id))
-        await consumer.start()
+        await begun(consumer.start())
         while await self._is_still(log_id):
             await _check(consumer, self._log.topic)
             await self._show_settled()

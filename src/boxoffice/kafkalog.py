@@ -17,7 +17,7 @@ from aiokafka.protocol.offset import OffsetRequest  # type: ignore[import-untype
 from boxoffice import kafkatopics
 from boxoffice.errors import LogUnavailable
 from boxoffice.eventlog import Headers, Position, Record, published
-from boxoffice.kafkaclient import as_log_unavailable, connection
+from boxoffice.kafkaclient import as_log_unavailable, begun, connection
 from boxoffice.kafkaconsumer import KafkaConsumer, record_of
 from boxoffice.kafkaproducer import Producer
 from boxoffice.kafkatopics import Topic, describe, notices_topic, orders_topic
@@ -47,6 +47,9 @@ class KafkaLog:
             await log.log_id()
         except LogUnavailable as fault:
             logger.warning("%s", fault.detail)
+        except BaseException:
+            await log.close()
+            raise
         return log
 
     async def log_id(self) -> str:
@@ -114,7 +117,7 @@ class KafkaLog:
                 **connection(self._settings), auto_offset_reset="none", enable_auto_commit=False
             )
             try:
-                await consumer.start()
+                await begun(consumer.start())
                 async for records in _read(consumer, TopicPartition(self.topic, partition), start, stop):
                     yield records
             finally:

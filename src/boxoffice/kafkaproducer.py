@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
 from boxoffice.errors import LogUnavailable
-from boxoffice.kafkaclient import as_log_unavailable, connection
+from boxoffice.kafkaclient import as_log_unavailable, begun, connection
 from boxoffice.settings import Settings
 from boxoffice.tasks import end
 
@@ -66,7 +66,7 @@ class Producer:
                 max_batch_size=BATCH_BYTES,
             )
             try:
-                await producer.start()
+                await begun(producer.start())
             except (KafkaError, OSError) as error:
                 logger.warning("no way to Kafka: %s", error)
                 await producer.stop()

@@ -13,7 +13,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code  # type: ignore[im
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest  # type: ignore[import-untyped]
 
 from boxoffice.errors import LogUnavailable
-from boxoffice.kafkaclient import as_log_unavailable, ask, connection
+from boxoffice.kafkaclient import as_log_unavailable, ask, begun, connection
 from boxoffice.kafkaprotocol import TOPIC, SetTopicRequest, TopicsRequest
 from boxoffice.settings import Settings
 
@@ -68,7 +68,7 @@ async def prepare_topics(settings: Settings) -> None:
         async with asyncio.timeout(MADE_SECONDS):
             client = AIOKafkaClient(**connection(settings))
             try:
-                await client.bootstrap()
+                await begun(client.bootstrap())
                 for name in (orders_topic(settings), notices_topic(settings)):
                     await _prepare(client, settings, name)
             finally:

@@ -19,7 +19,6 @@ from boxoffice.kafkalog import KafkaLog
 from boxoffice.kafkatopics import prepare_topics
 from boxoffice.local.kafka import LocalKafka
 from boxoffice.settings import Settings
-from boxoffice.tasks import end
 from tests.chaos.conftest import Chaos
 from tests.chaos.houses import Houses
 from tests.chaos.night import Night
@@ -173,7 +172,7 @@ async def test_records_come_twice_late_and_out_of_order(houses: Houses, chaos: C
 async def echo(settings: Settings) -> AsyncIterator[list[Record]]:
     """Sends every record twice more, up to five seconds later, to partitions that are not its own too: its copies
     are settled by others, at the same time, before it and after it."""
-    log, repeated = await KafkaLog.open(settings), list[Record]()
+    log, repeated, over = await KafkaLog.open(settings), list[Record](), asyncio.Event()
     producer = AIOKafkaProducer(**connection(settings))
     await producer.start()
 
@@ -184,8 +183,9 @@ async def echo(settings: Settings) -> AsyncIterator[list[Record]]:
         repeated.append(record)
 
     async def listen(group: asyncio.TaskGroup) -> None:
+        """Never cancelled: aiokafka leaves the connection open on which it is just beginning."""
         seen, read = set[bytes](), [0] * log.partitions
-        while True:
+        while not over.is_set():
             for partition, stop in enumerate(await log.ends()):
                 async for records in log.scan(partition, read[partition], stop):
                     fresh = [record for record in records if record.key not in seen]
@@ -196,8 +196,8 @@ async def echo(settings: Settings) -> AsyncIterator[list[Record]]:
             await asyncio.sleep(0.02)
 
     async with asyncio.TaskGroup() as group:
-        listening = group.create_task(listen(group))
+        group.create_task(listen(group))
         yield repeated
-        await end([listening])
+        over.set()
     await producer.stop()
     await log.close()

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import client as aiokafka_client  # type: ignore[import-untyped]
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete  # type: ignore[import-untyped]
 from aiokafka.admin.config_resource import ConfigResource  # type: ignore[import-untyped]
+from aiokafka.conn import create_conn  # type: ignore[import-untyped]
 from aiokafka.structs import TopicPartition  # type: ignore[import-untyped]
 
 from boxoffice import kafkaproducer
@@ -353,3 +355,35 @@ async def test_rolling_consumers_leave_no_partition_idle_for_three_seconds(setti
 
 async def settled(seen: dict[int, float]) -> bool:
     return all(time.monotonic() - at < 0.5 for at in seen.values())
+
+
+async def scan_all(settings: Settings) -> None:
+    log = KafkaLog(settings)
+    try:
+        async for _ in log.scan(0, 0, 1):
+            pass
+    finally:
+        await log.close()
+
+
+@pytest.mark.parametrize("beginning", [look_at_topics, prepare_topics, scan_all, KafkaLog.open])
+async def test_who_is_cancelled_while_beginning_leaves_no_connection(
+    beginning: Callable[[Settings], Coroutine[Any, Any, Any]], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the moment that aiokafka forgets: the first connection stands, and what it is asked is not answered yet."""
+    async with opened(settings) as log:
+        await log.publish(b"k", b"v")
+    made, stands = list[Any](), asyncio.Event()
+
+    async def create(*where: Any, **how: Any) -> Any:
+        made.append(await create_conn(*where, **how))
+        stands.set()
+        return made[-1]
+
+    monkeypatch.setattr(aiokafka_client, "create_conn", create)
+    task = asyncio.create_task(beginning(settings))
+    await stands.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [connection.connected() for connection in made].count(True) == 0
