@@ -140,7 +140,7 @@ class Loop:
                 await self._look_at(list(self.known))
                 await self._guarded("prescale", self._prescaler.step(datetime.now(UTC)))
                 if fresh:
-                    await self._reconciler.tidy(self.known, self._mine)
+                    await self._guarded("tidy", self._reconciler.tidy(self.known, self._mine))
         _show_limits(self.known.values())
         self._round_at = time.monotonic()
         LAST.set_to_current_time()

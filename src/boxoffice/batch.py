@@ -181,7 +181,7 @@ class Batches:
             async with asyncio.TaskGroup() as group:
                 while left:
                     await self._slots.acquire()
-                    group.create_task(self._work(step, left, done))
+                    group.create_task(self._work(step, left, done)).add_done_callback(self._free_slot)
                     await asyncio.sleep(0)  # one worker does them all, if it never has to wait
         except* GatewayUnavailable as faults:
             fault = faults.exceptions[0]
@@ -189,14 +189,15 @@ class Batches:
             raise GatewayUnavailable(str(fault))
         return done
 
+    def _free_slot(self, _: object) -> None:
+        """Not the worker's business: one that is cancelled before its first step would keep its slot for ever."""
+        self._slots.release()
+
     async def _work(
         self, step: Callable[[Placed], Awaitable[SettledOrder]], left: deque[Placed], done: list[SettledOrder]
     ) -> None:
-        try:
-            while left:
-                done.append(await step(left.popleft()))
-        finally:
-            self._slots.release()
+        while left:
+            done.append(await step(left.popleft()))
 
     async def _refuse(self, claim: Claim, placed: Placed) -> SettledOrder:
         """A charge made before a crash, or by a consumer that lost its turn, must not stand."""

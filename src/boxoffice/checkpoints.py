@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from boxoffice.errors import Unavailable
+from boxoffice.errors import StoreUnavailable, Unavailable
 from boxoffice.ledger import Ledger
 from boxoffice.salerecords import LineCheckpoint, SaleRecord, now_ms
 from boxoffice.store import Store
@@ -32,7 +32,10 @@ class Checkpoints:
     async def take(self) -> None:
         for sale in await self._ledger.sales():
             if sale.dropped_ms is None:
-                await self.take_of(sale)
+                try:
+                    await self.take_of(sale)
+                except StoreUnavailable as fault:  # of a Cluster's servers one may be away
+                    logger.warning("no checkpoint of %s: %s", sale.name, fault.detail)
 
     async def take_of(self, sale: SaleRecord) -> None:
         """Skips a sale that Redis does not have, or has lost and begun anew: the ledger keeps the highest."""

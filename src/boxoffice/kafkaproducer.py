@@ -101,6 +101,8 @@ class Producer:
 
 async def _stop(opening: asyncio.Task[AIOKafkaProducer]) -> None:
     if not opening.done():
+        opening.cancel()
+        await asyncio.wait({opening}, timeout=STOP_SECONDS)  # a second cancel would leave half of it open
         await end([opening])
     if opening.cancelled():
         return

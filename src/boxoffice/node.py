@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
 import redis.asyncio
+from redis.exceptions import RedisError
 
 from boxoffice.errors import StoreUnavailable
 from boxoffice.pipe import Pipe, ReplyError
@@ -91,7 +93,8 @@ class Node:
     async def close(self) -> None:
         await self.drop()
         if "client" in self.__dict__:
-            await self.client.aclose()
+            with contextlib.suppress(RedisError, OSError):  # who is frozen does not answer a goodbye by TLS
+                await self.client.aclose()
 
 
 def warnings(info: Mapping[bytes, bytes]) -> Iterator[str]:

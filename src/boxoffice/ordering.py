@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from boxoffice import payments
 from boxoffice.context import Context
-from boxoffice.errors import BadInput, Unavailable
+from boxoffice.errors import BadInput, BoxofficeError, Unavailable
 from boxoffice.polling import PREFIX, admission_of
 from boxoffice.snapshot import View
 from boxoffice.wire import JSON, NO_STORE, PRIVATE, Answer, Json, check_origin, header, read_json
@@ -77,8 +77,8 @@ async def _follow(ctx: Context, view: View, place: bytes, order: payments.Order)
                 if newer != order:
                     yield _sse(newer)
                 order = newer
-    except TimeoutError:
-        return  # the client connects again
+    except (TimeoutError, BoxofficeError):
+        return  # the client connects again, and is told then why not
     finally:
         ctx.streams -= 1
 

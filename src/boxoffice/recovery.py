@@ -12,7 +12,8 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from boxoffice.errors import BoxofficeError, NotFound, Recovering, StoreUnavailable, Unavailable
 from boxoffice.eventlog import EventLog
@@ -61,12 +62,14 @@ class Recovery:
         """Rebuilds what needs it; returns the names."""
         listed = await self._store.names()  # before the ledger: a sale that is dropped leaves the ledger first
         sales = [sale for sale in await self._ledger.sales() if sale.dropped_ms is None]
-        losses = {sale.name: await self._loss(sale) for sale in sales}
-        lost = [sale for sale in sales if losses[sale.name]]
-        await self._list_again([sale for sale in sales if sale not in lost and sale.name not in listed])
+        losses = await _of_each(sales, self._loss)
+        lost = [sale for sale in sales if losses.get(sale.name)]
+        kept = [sale for sale in sales if sale.name in losses and sale not in lost]
+        await self._list_again([sale for sale in kept if sale.name not in listed])
         if not lost:
             return []
-        leased = [sale for sale in lost if await self._lease(sale.name)]
+        leases = await _of_each(lost, self._lease)
+        leased = [sale for sale in lost if leases.get(sale.name)]
         if not leased:
             return []
         names = [sale.name for sale in leased]
@@ -76,17 +79,16 @@ class Recovery:
             await asyncio.sleep(self._settings.recovery_wait_seconds)
             await self._settle_to_the_end()
             # A sale is in the ledger before it is in Redis for the first time.
-            made = [s for s in leased if isinstance(losses[s.name], NotFound) and not await self._loss(s)]
-            kept = {sale.uid for sale in await self._ledger.sales() if sale.dropped_ms is None}
-            made += [s for s in leased if s.uid not in kept]  # meanwhile taken out on purpose
-            for sale in made:
-                await self._store.execute("DEL", self._store.key(sale.name, "recovery"))
-            rest = [sale for sale in leased if sale not in made]
-            for sale in rest:
-                await self.rebuild(sale)
+            unknown = [sale for sale in leased if isinstance(losses[sale.name], NotFound)]
+            still = await _of_each(unknown, self._loss)
+            made = [sale for sale in unknown if sale.name in still and not still[sale.name]]
+            present = {sale.uid for sale in await self._ledger.sales() if sale.dropped_ms is None}
+            made += [sale for sale in leased if sale.uid not in present]  # meanwhile taken out on purpose
+            await _of_each(made, self._end_lease)
+            rest = [sale for sale in leased if sale not in made and (sale not in unknown or sale.name in still)]
+            return list(await _of_each(rest, self.rebuild))
         finally:
             await end([renewing])
-        return [sale.name for sale in rest]
 
     async def _list_again(self, sales: Sequence[SaleRecord]) -> None:
         """In a Cluster the list of the names may be lost alone: it lies on one server, each sale on its own."""
@@ -109,9 +111,12 @@ class Recovery:
             return loss
         return None
 
-    async def _lease(self, name: str) -> bool:
-        key = self._store.key(name, "recovery")
+    async def _lease(self, sale: SaleRecord) -> bool:
+        key = self._store.key(sale.name, "recovery")
         return bool(await self._store.execute("SET", key, self._me, "NX", "PX", LEASE_MS))
+
+    async def _end_lease(self, sale: SaleRecord) -> None:
+        await self._store.execute("DEL", self._store.key(sale.name, "recovery"))
 
     async def _renew(self, names: list[str]) -> None:
         """Should a lease be lost all the same, the one who took it begins anew and what we write is refused."""
@@ -162,6 +167,25 @@ class Recovery:
             "%s is rebuilt (%s): %d holds kept, %d lost, %d orders to publish again",
             sale.name, "what survived was kept" if survived else "from nothing", kept, lost, again,
         )  # fmt: skip
+
+
+_T = TypeVar("_T")
+
+
+async def _of_each(sales: Sequence[SaleRecord], ask: Callable[[SaleRecord], Awaitable[_T]]) -> dict[str, _T]:
+    """The answers, by name. In a Cluster one server may be away: the sales that lie on it wait, and no other.
+    Raises StoreUnavailable, Recovering when there is no answer at all."""
+    answers: dict[str, _T] = {}
+    fault: StoreUnavailable | Recovering | None = None
+    for sale in sales:
+        try:
+            answers[sale.name] = await ask(sale)
+        except (StoreUnavailable, Recovering) as error:
+            log.info("recovery: %s waits: %s", sale.name, error)
+            fault = error
+    if fault is not None and not answers:
+        raise fault
+    return answers
 
 
 def _order_args(order: SettledOrder) -> list[Argument]:

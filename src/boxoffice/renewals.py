@@ -8,7 +8,7 @@ import logging
 
 import sqlalchemy as sa
 
-from boxoffice.errors import BoxofficeError
+from boxoffice.errors import BoxofficeError, NotFound, Recovering, StoreUnavailable
 from boxoffice.eventlog import EventLog
 from boxoffice.ledger import Ledger
 from boxoffice.store import Store
@@ -37,7 +37,7 @@ class Renewals:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> int:
-        """How many orders are to be published again. Raises Unavailable, and NotFound of a sale not in Redis."""
+        """How many orders are to be published again. Raises LogUnavailable, LedgerUnavailable."""
         log_id = await self._log.log_id()
         other = await self._had_another(log_id)
         sales = [sale.name for sale in await self._ledger.sales() if sale.dropped_ms is None]
@@ -50,7 +50,11 @@ class Renewals:
             return (await connection.execute(others.limit(1))).first() is not None
 
     async def _look_at(self, sale: str, log_id: str, other: bool) -> int:
-        _, again = await self._store.call("renew", sale, log_id, AGAIN_MS, int(other))
+        try:
+            _, again = await self._store.call("renew", sale, log_id, AGAIN_MS, int(other))
+        except (NotFound, Recovering, StoreUnavailable) as error:
+            log.debug("%s: not looked at the log: %s", sale, error)
+            return 0
         if again:
             log.warning("%s: the log was made anew, %d orders are published again", sale, again)
         return int(again)

@@ -251,7 +251,7 @@ async def test_redis_stands_still(house: House, watch: Watch) -> None:
     async with asyncio.timeout(20):
         while (await house.line("just-open"))["state"] != "open":
             await asyncio.sleep(0.05)
-    await house.apply(resource(name="late", opens_in=1.5))
+    await house.apply(resource(name="late", opens_in=6))
     store = house.stack.store
     assert isinstance(store, EmbeddedStore)
     turns = itertools.cycle(early)

@@ -158,7 +158,7 @@ async def test_an_early_ticket_becomes_a_number_at_the_opening(shop: Shop, visit
 
 
 async def test_who_is_not_there_when_called_may_join_again(shop: Shop, visitor: Visitors) -> None:
-    claim = {"line": {"claimSeconds": 5}, "seating": HALL}
+    claim = {"line": {"claimSeconds": 15}, "seating": HALL}
     sale = await shop.apply(**claim, policy="Hold")
     buyer = await visitor()
     await buyer.join(sale)
@@ -241,7 +241,7 @@ async def test_a_lost_answer_and_a_reload_are_one_order(shop: Shop, visitor: Vis
 
 
 async def test_a_hold_that_runs_out_is_said(shop: Shop, visitor: Visitors) -> None:
-    sale = await shop.apply(seating=HALL, hold={"seconds": 5})
+    sale = await shop.apply(seating=HALL, hold={"seconds": 15})
     buyer = await visitor()
     await buyer.hold_best(sale)
     await expect(buyer.page.locator("h1")).to_have_text("Your time is up")

@@ -145,7 +145,7 @@ async def let_in_again(former: RedisProcess) -> None:
     await former.ask("CONFIG", "SET", "min-replicas-to-write", "1")
 
 
-async def another_master(sentinel: LocalSentinel, former: RedisProcess, seconds: float = 30.0) -> RedisProcess:
+async def another_master(sentinel: LocalSentinel, former: RedisProcess, seconds: float = 90.0) -> RedisProcess:
     async with asyncio.timeout(seconds):
         while (master := await sentinel.master()) is former:
             await asyncio.sleep(LOOK_SECONDS)

@@ -24,7 +24,7 @@ from tests.cluster.usage import quantity
 from tests.integration.buyer import Buyer
 from tests.integration.house import resource
 
-READY_SECONDS, EFFECT_SECONDS, TOLD_SECONDS = 10, 2.0, 25
+READY_SECONDS, EFFECT_SECONDS, TOLD_SECONDS = 60, 30.0, 60
 LOOK_SECONDS = 0.05
 SCRAPED_SECONDS = 60
 IDLE_MEBIBYTES = 120

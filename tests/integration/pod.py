@@ -71,10 +71,11 @@ class Pod:
         return view is not None and view.ready
 
     async def beat(self) -> None:
-        """The next snapshot, whenever that is."""
-        before = self.context.board.last_beat
-        while self.context.board.last_beat == before:
-            await asyncio.sleep(0.02)
+        """A snapshot of now or later: the next one may have been asked for already."""
+        for _ in range(2):
+            before = self.context.board.last_beat
+            while self.context.board.last_beat == before:
+                await asyncio.sleep(0.02)
 
 
 def _server(app: Starlette) -> uvicorn.Server:

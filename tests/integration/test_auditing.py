@@ -172,7 +172,7 @@ async def test_of_two_processes_one_audits(settings: Settings, store: Store, led
             pages = {port: await page(client, port) for port, child in children.items() if child.running}
             return [port for port, text in pages.items() if f'{{kind="oversold",sale="{SALE}"}} 0.0' in text]
 
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(120):
             while not (first := await showing()):
                 await asyncio.sleep(0.05)
             assert len(first) == 1

@@ -64,6 +64,9 @@ def told(name: str, **labels: str) -> float:
 async def test_times_and_state_of_a_sale(valkey: EmbeddedStore) -> None:
     async with open_pod(settings_of(valkey)) as pod:
         await pod.apply(resource(), resource(name="later", opens_in=600))
+        async with asyncio.timeout(60):
+            while pod.context.board.view(SALE).state != "open":
+                await pod.beat()
         text = await page(pod)
     assert value(text, 'boxoffice_sale_state{sale="later",state="prequeue"}') == 1
     assert value(text, f'boxoffice_sale_state{{sale="{SALE}",state="open"}}') == 1

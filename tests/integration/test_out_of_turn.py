@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import altcha.v1
 import msgspec
 import pytest
 import pytest_asyncio
 
+from boxoffice import payments
 from boxoffice.embedded import EmbeddedStore
+from boxoffice.errors import StoreUnavailable
 from tests.integration.buyer import Buyer
 from tests.integration.house import SALE, resource
 from tests.integration.keys import read_keys
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pod(valkey: EmbeddedStore) -> AsyncIterator[Pod]:
     async with open_pod(settings_of(valkey)) as pod:
-        await pod.apply(resource())
+        await pod.apply(resource(line={"claimSeconds": 600}))
         yield pod
 
 
@@ -63,10 +65,10 @@ async def _until_held(pod: Pod, seats: int) -> None:
 
 async def _short_hold(pod: Pod, buyer: Buyer) -> str:
     """A hold that runs out at once, in a turn that goes on."""
-    await _end_turn_in(pod, buyer, 300)
+    await _end_turn_in(pod, buyer, 3_000)
     hold = await buyer.hold(count=2)
     assert hold.status_code == 201
-    await _end_turn_in(pod, buyer, 60_000)
+    await _end_turn_in(pod, buyer, 300_000)
     return str(hold.json()["id"])
 
 
@@ -313,3 +315,23 @@ async def test_the_stream_of_an_order_tells_each_change_and_ends(pod: Pod) -> No
                     effect = (order, "paid", "", place, hold, seats, "", 0, "pm_card_visa", "KRW")
                     await pod.store.call("effect", SALE, *effect)
     assert states == ["accepted", "paid"]
+
+
+async def test_the_stream_of_an_order_ends_when_redis_is_away(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client connects again, and is told then."""
+    buyer = await _inside(pod)
+    order = (await buyer.pay((await buyer.hold(count=1)).json()["id"], "k")).json()["id"]
+    headers = {"authorization": f"Bearer {buyer.admission}", "cookie": buyer.cookie}
+
+    async def away(*_: object) -> NoReturn:
+        raise StoreUnavailable("Redis is out of reach")
+
+    lines = []
+    async with pod.client.stream("GET", f"{pod.url}/api/v1/sales/{SALE}/orders/{order}/events", headers=headers) as it:
+        async for line in it.aiter_lines():
+            lines.append(line)
+            monkeypatch.setattr(payments, "read_order", away)
+    assert lines[0] == "event: order"
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -129,10 +129,10 @@ async def test_calls_go_over_to_the_master_that_the_sentinels_name(tmp_path: Pat
             await counting.goes_on()
             former = await servers.master()
             await servers.sentinels[0].ask("SENTINEL", "FAILOVER", MASTER_NAME)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 while not await is_replica(former):
                     await asyncio.sleep(LOOK_SECONDS)
-            await counting.goes_on(30)
+            await counting.goes_on(90)
             found = await counting.end()
             assert int(await (await servers.master()).ask("GET", store.key(SALE, "counted"))) == found
     finally:
@@ -163,7 +163,7 @@ async def test_a_master_that_is_one_again_does_not_pass_for_never_having_been_aw
 async def copies(server: LocalRedis, replica: LocalRedis) -> None:
     """All that it has, and then the replica is a master."""
     await replica.processes[0].ask("REPLICAOF", "127.0.0.1", server.port)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while (await replica.processes[0].info("replication")).get(b"master_link_status") != b"up":
             await asyncio.sleep(LOOK_SECONDS)
     await replica.processes[0].ask("REPLICAOF", "NO", "ONE")

@@ -49,7 +49,7 @@ async def test_an_order_that_went_with_its_topic_is_published_again(
         async def published() -> bool:
             return [record.key.hex() for record in await everything(log)] == [answer.json()["id"]]
 
-        await until(published, 10)
+        await until(published, 60)
         assert await renewing.look() == 1, "the second time, for what was on its way at the first"
         assert await renewing.look() == 0
         assert (await buyer.order(answer.json()["id"]))["state"] == "accepted"

@@ -100,7 +100,7 @@ async def test_each_is_a_number_before_a_crowd_buys_and_then(tmp_path: Path) -> 
     assert 0 < values["SettleBusy"] <= 1
     assert 0 < values["OrderLatency"] < 5
     assert values["OrderErrors"] == 0
-    assert values["DatabaseCpu"] == pytest.approx(CPU, rel=0.05)
+    assert values["DatabaseCpu"] == pytest.approx(CPU, rel=0.15)
 
 
 def spend(traffic: Traffic, step: Step, status: int, seconds: float, times: int) -> None:

@@ -85,12 +85,12 @@ class Office:
                 return condition["status"], condition["reason"]
         return "", ""
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    async def until(self, holds: Callable[[], bool], seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds):
             while not await asyncio.to_thread(holds):
                 await asyncio.sleep(LOOK_SECONDS)
 
-    async def until_condition(self, kind: str, *expected: str, name: str = SALE, seconds: float = 30.0) -> None:
+    async def until_condition(self, kind: str, *expected: str, name: str = SALE, seconds: float = 60.0) -> None:
         """`expected`: status, and the reason too if it matters."""
         await self.until(lambda: self.condition(kind, name)[: len(expected)] == expected, seconds)
 
@@ -98,7 +98,7 @@ class Office:
         for url in self.house.stack.urls:
             await self.house.until_known(url, sale)
 
-    async def until_state(self, state: str, seconds: float, sale: str = SALE) -> None:
+    async def until_state(self, state: str, seconds: float = 60.0, sale: str = SALE) -> None:
         """In every pod."""
         async with asyncio.timeout(seconds):
             for pod in range(len(self.house.stack.urls)):

@@ -31,7 +31,7 @@ SECONDS = 90.0
 async def sell(office: Office) -> None:
     office.apply(resource(seats=BUYERS, signals=SIGNALS, admission=AUTO))
     await office.until_known_by_all()
-    await office.until_state("open", 30)
+    await office.until_state("open")
     await asyncio.gather(*(buy(office.house, nth) for nth in range(BUYERS)))
 
 

@@ -180,7 +180,7 @@ async def test_the_operator_confirms_what_it_carried_into_the_pods(
         office.apply(resource())
         await office.until_condition("Ready", "True")
         done = await asyncio.to_thread(sale, "hold", SALE, "--why", "the ledger is slow", "--who", "ann")
-        await office.until_state("hold", 5)
+        await office.until_state("hold")
         assert "the operator confirms: Hold by ann: the ledger is slow" in done.stdout, done.stderr
         assert "limited by      Override: ann gave Hold: the ledger is slow" in sale("explain", SALE).stdout
 

