@@ -248,7 +248,7 @@ async def test_redis_stands_still(house: House, watch: Watch) -> None:
     for each in early:
         assert (await each.join()).status_code == 201
     await house.apply(resource(name="just-open", active=1))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await house.line("just-open"))["state"] != "open":
             await asyncio.sleep(0.05)
     await house.apply(resource(name="late", opens_in=6))

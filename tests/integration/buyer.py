@@ -43,7 +43,7 @@ class Buyer:
             self.ticket = answer.json().get("ticket", self.ticket)
         return answer
 
-    async def until_called(self, seconds: float = 30.0) -> None:
+    async def until_called(self, seconds: float = 60.0) -> None:
         """Polls as told."""
         async with asyncio.timeout(seconds):
             while True:
@@ -64,7 +64,7 @@ class Buyer:
         assert answer.status_code in (200, 201), answer.text
         await self.go_in()
 
-    async def go_in(self, seconds: float = 30.0) -> None:
+    async def go_in(self, seconds: float = 60.0) -> None:
         await self.until_called(seconds)
         async with asyncio.timeout(seconds):
             while (answer := await self.claim()).status_code != 201:
