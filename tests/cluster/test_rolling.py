@@ -81,7 +81,7 @@ async def test_nobody_notices_that_pods_are_replaced(box: Release) -> None:
     """Neither the crowd of manifests/load, by the thresholds of k6, nor those beside it, who measure too."""
     sale = "rolling"
     box.apply(crowded(sale))
-    crowd = await asyncio.to_thread(lambda: Crowd(box, sale, RAMP_SECONDS="60"))
+    crowd = await asyncio.to_thread(lambda: Crowd(box, sale, RAMP_SECONDS="45"))
     load = Load(box.url(), sale)
     async with load.going_on():
         began = time.time()
