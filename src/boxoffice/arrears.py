@@ -38,6 +38,8 @@ class Arrears:
                 await self.sweep()
             except Unavailable as fault:
                 logger.warning("arrears wait: %s", fault.detail)
+            except Exception:
+                logger.exception("arrears")
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> int:

@@ -27,6 +27,8 @@ class Checkpoints:
                 await self.take()
             except Unavailable as fault:
                 logger.warning("no checkpoint: %s", fault.detail)
+            except Exception:
+                logger.exception("checkpoints")
             await asyncio.sleep(EVERY_SECONDS)
 
     async def take(self) -> None:

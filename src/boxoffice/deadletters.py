@@ -78,6 +78,8 @@ async def watch_letters(ledger: Ledger) -> None:
             OPEN.set(await count_open(ledger))
         except Unavailable as fault:
             logger.debug("dead letters are not counted: %s", fault.detail)
+        except Exception:
+            logger.exception("dead letters")
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -26,6 +26,8 @@ async def keep_forever(log: EventLog, ledger: Ledger) -> None:
             await keep_records(log, ledger)
         except Unavailable as fault:
             logger.warning("the log was not told how long to keep its records: %s", fault.detail)
+        except Exception:
+            logger.exception("retention")
         await asyncio.sleep(EVERY_SECONDS)
 
 

@@ -75,6 +75,8 @@ class Samples:
                 await self.take()
             except Unavailable as fault:
                 logger.warning("no sample: %s", fault.detail)
+            except Exception:
+                logger.exception("samples")
             await asyncio.sleep(LOOK_SECONDS)
 
     async def take(self) -> None:
